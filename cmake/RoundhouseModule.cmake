@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# rh_module: one static library rh_<name> from the .c files of one folder below src/. The modules it names are the ones
+# that LAYERS lets its folder include. A folder with headers alone becomes an interface library.
+function(rh_module name)
+  cmake_parse_arguments(arg "" "FOLDER" "MODULES;LIBRARIES;SUBFOLDERS" ${ARGN})
+  if(NOT arg_FOLDER)
+    set(arg_FOLDER ${name})
+  endif()
+  set(patterns "src/${arg_FOLDER}/*.c")
+  foreach(subfolder IN LISTS arg_SUBFOLDERS)
+    list(APPEND patterns "src/${arg_FOLDER}/${subfolder}/*.c")
+  endforeach()
+  list(TRANSFORM patterns PREPEND "${CMAKE_SOURCE_DIR}/")
+  file(GLOB sources CONFIGURE_DEPENDS ${patterns})
+  # main.c belongs to a program: a test must be able to link the rest.
+  list(FILTER sources EXCLUDE REGEX "/main\\.c$")
+  list(TRANSFORM arg_MODULES PREPEND rh_)
+
+  if(sources)
+    add_library(rh_${name} STATIC ${sources})
+    target_link_libraries(rh_${name} PUBLIC ${arg_MODULES} ${arg_LIBRARIES} rh_flags)
+  else()
+    add_library(rh_${name} INTERFACE)
+    target_link_libraries(rh_${name} INTERFACE ${arg_MODULES} ${arg_LIBRARIES} rh_flags)
+  endif()
+endfunction()
+
+# rh_program: an executable at the top of the build folder.
+function(rh_program name)
+  cmake_parse_arguments(arg "" "MAIN" "MODULES" ${ARGN})
+  list(TRANSFORM arg_MODULES PREPEND rh_)
+  add_executable(${name} ${arg_MAIN})
+  target_link_libraries(${name} PRIVATE ${arg_MODULES})
+  set_target_properties(${name} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}"
+    BUILD_RPATH "${RH_BUILD_RPATH}"
+    INSTALL_RPATH "${RH_INSTALL_RPATH}")
+endfunction()

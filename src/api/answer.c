@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What every answer tells besides its text: tokens used, where it came from and how long it took, and what of the
+// request had no effect. Writers only; they keep nothing. No program of ours sets a locale, so printf writes points.
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "api/encoder.h"
+#include "base/clock.h"
+
+#define ID_DIGITS 32u
+
+// JSON has no infinity, but a forbidden token has the logprob minus infinity; other servers write this for it.
+#define NEVER_LOGPROB (-9999.0)
+
+void rh_put_string_or_null(rh_dynbuf *out, const char *text) {
+  if (text == NULL || text[0] == '\0')
+    rh_put(out, "null");
+  else
+    rh_put_string(out, text);
+}
+
+void rh_put_int(rh_dynbuf *out, int64_t value) {
+  char digits[24];
+  size_t at = sizeof digits;
+  uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+  do {
+    digits[--at] = (char)('0' + (int)(rest % 10));
+    rest /= 10;
+  } while (rest > 0);
+  if (value < 0) digits[--at] = '-';
+  (void)rh_dynbuf_append(out, digits + at, sizeof digits - at);
+}
+
+void rh_put_number(rh_dynbuf *out, double value) {
+  char text[40];
+  if (!isfinite(value)) value = NEVER_LOGPROB;
+  // Six digits are what a float holds for sure; more would be noise.
+  (void)snprintf(text, sizeof text, "%.6g", value);
+  rh_put(out, text);
+}
+
+static void put_ms(rh_dynbuf *out, double ms) {
+  (void)rh_dynbuf_printf(out, "%.3f", isfinite(ms) && ms > 0 ? ms : 0.0);
+}
+
+void rh_api_put_id(rh_dynbuf *out, const char *prefix, const char *request_id) {
+  size_t length = strlen(request_id);
+  const char *digits = length > ID_DIGITS ? request_id + length - ID_DIGITS : request_id;
+  // Our own ids end in 32 hexadecimal digits; an id that came from a client is taken whole.
+  if (strspn(digits, "0123456789abcdef") != ID_DIGITS) digits = request_id;
+  char id[RH_ID_SIZE + 16];
+  (void)snprintf(id, sizeof id, "%s%s", prefix, digits);
+  rh_put_string(out, id);
+}
+
+const char *rh_api_finish_word(rh_finish finish) { return finish == RH_FINISH_LENGTH ? "length" : "stop"; }
+
+void rh_api_put_usage(rh_dynbuf *out, const rh_encoder *encoder) {
+  rh_usage usage = rh_encoder_usage(encoder);
+  rh_put(out, "{\"prompt_tokens\":");
+  rh_put_int(out, usage.prompt_tokens);
+  rh_put(out, ",\"completion_tokens\":");
+  rh_put_int(out, usage.completion_tokens);
+  rh_put(out, ",\"total_tokens\":");
+  rh_put_int(out, usage.prompt_tokens + usage.completion_tokens);
+  rh_put(out, ",\"prompt_tokens_details\":{\"cached_tokens\":");
+  rh_put_int(out, usage.cached_tokens);
+  rh_put(out, "},\"completion_tokens_details\":{\"reasoning_tokens\":0}}");
+}
+
+static void put_member(rh_dynbuf *out, const char *name, const char *text) {
+  rh_put(out, name);
+  rh_put_string_or_null(out, text);
+}
+
+// Tokens after each choice's first one, over the time they took. One choice has the engine's own time; several ran side
+// by side or one after the other, so the clock on the wall is the only fair one. 0 when unknown.
+static double tokens_per_second(const rh_encoder *encoder, uint64_t finished_ns) {
+  int64_t tokens = 0;
+  for (size_t i = 0; i < encoder->choice_count; i++) {
+    int64_t made = encoder->choices[i].usage.completion_tokens;
+    if (made > 1) tokens += made - 1;
+  }
+  uint64_t first_ns = encoder->meta->first_token_ns;
+  double ms = encoder->choice_count == 1 ? encoder->choices[0].usage.decode_ms : 0;
+  if (!(ms > 0) && first_ns != 0 && finished_ns > first_ns) ms = rh_ns_to_ms(finished_ns - first_ns);
+  return ms > 0 ? (double)tokens * 1000.0 / ms : 0;
+}
+
+static void put_times(rh_dynbuf *out, const rh_encoder *encoder) {
+  const rh_answer_meta *meta = encoder->meta;
+  uint64_t finished_ns = meta->finished_ns != 0 ? meta->finished_ns : rh_clock_now_ns();
+  rh_put(out, ",\"latency_ms\":");
+  put_ms(out, finished_ns > meta->received_ns ? rh_ns_to_ms(finished_ns - meta->received_ns) : 0);
+  rh_put(out, ",\"first_token_latency_ms\":");
+  if (meta->first_token_ns >= meta->received_ns && meta->first_token_ns != 0) {
+    put_ms(out, rh_ns_to_ms(meta->first_token_ns - meta->received_ns));
+  } else {
+    rh_put(out, "null");
+  }
+  double rate = tokens_per_second(encoder, finished_ns);
+  rh_put(out, ",\"tokens_per_second\":");
+  if (rate > 0)
+    put_ms(out, rate);
+  else
+    rh_put(out, "null");
+}
+
+void rh_api_put_origin(rh_dynbuf *out, const rh_encoder *encoder) {
+  const rh_answer_meta *meta = encoder->meta;
+  const rh_model_info *info = meta->info;
+  put_member(out, "\"version\":", meta->version);
+  put_member(out, ",\"provider\":", meta->provider);
+  put_member(out, ",\"host\":", meta->host);
+  put_member(out, ",\"engine\":", info == NULL ? NULL : info->engine);
+  put_member(out, ",\"device\":", info == NULL ? NULL : info->device);
+  put_member(out, ",\"quantization\":", info == NULL ? NULL : info->quantization);
+  put_member(out, ",\"acceleration\":", info == NULL ? NULL : info->acceleration);
+  put_member(out, ",\"route_reason\":", meta->route_reason);
+  put_member(out, ",\"cache\":", meta->cache);
+  put_times(out, encoder);
+}
+
+void rh_api_put_warnings(rh_dynbuf *out, const rh_encoder *encoder) {
+  const char *at = encoder->warnings;
+  if (at[0] == '\0') return;
+  rh_put(out, ",\"warnings\":[");
+  for (bool more = true; more;) {
+    const char *comma = strchr(at, ',');
+    size_t length = comma == NULL ? strlen(at) : (size_t)(comma - at);
+    (void)rh_json_append_string(out, at, length);
+    more = comma != NULL;
+    if (!more) break;
+    rh_put(out, ",");
+    at = comma + 1 + strspn(comma + 1, " ");
+  }
+  rh_put(out, "]");
+}
+
+void rh_api_put_extras(rh_dynbuf *out, const rh_encoder *encoder) {
+  rh_put(out, ",\"roundhouse\":{");
+  rh_api_put_origin(out, encoder);
+  rh_put(out, "}");
+  rh_api_put_warnings(out, encoder);
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Private to this folder: the state of one answer, and the writers that dialects share.
+//
+// Writers append and do not report; a chain of them is checked once at its end with rh_put_status.
+#ifndef RH_API_ENCODER_H
+#define RH_API_ENCODER_H
+
+#include <string.h>
+
+#include "api/codec.h"
+
+#define RH_API_ANSWER_BYTES_MAX (16u * 1024u * 1024u)  // held for one whole answer, all choices together
+#define RH_API_LOGPROB_COLUMNS 4
+
+typedef struct rh_encoder_choice {
+  rh_dynbuf text;                              // whole answers only
+  rh_dynbuf logprobs[RH_API_LOGPROB_COLUMNS];  // JSON array elements; a stream empties them with every chunk
+  size_t logprob_count;                        // elements in each column
+  size_t text_offset;                          // completions: characters of the tokens so far
+  rh_usage usage;                              // counted along the way until the engine's own numbers come
+  bool has_usage;
+  int64_t tokens_before;  // completion tokens before the event at hand
+  rh_finish finish;
+  const char *stop;  // one of the request's own strings, or NULL
+  bool begun, done;
+} rh_encoder_choice;
+
+struct rh_encoder {
+  const rh_api_endpoint *endpoint;
+  const rh_request *request;
+  const rh_api_notes *notes;
+  const rh_answer_meta *meta;
+  const char *warnings;  // entries joined by ", "
+  rh_dynbuf prefix;      // what every body or chunk begins with; empty before the first event
+  rh_encoder_choice *choices;
+  size_t choice_count;
+  size_t done_count;
+  size_t held_bytes;  // in all choices' buffers
+  rh_error error;
+  bool failed;
+};
+
+// All choices have ended.
+bool rh_encoder_complete(const rh_encoder *encoder);
+
+// "prefix" + the digits of the request's id, as a JSON string.
+void rh_api_put_id(rh_dynbuf *out, const char *prefix, const char *request_id);
+
+// Add the tokens' logprobs to the choice's columns: one column of OpenAI's chat objects, or the four of completions
+// (tokens, token_logprobs, top_logprobs, text_offset).
+void rh_logprobs_add_chat(rh_encoder_choice *choice, const rh_event *delta);
+void rh_logprobs_add_classic(rh_encoder_choice *choice, const rh_event *delta, int32_t top);
+void rh_logprobs_clear(rh_encoder_choice *choice);
+bool rh_logprobs_failed(const rh_encoder_choice *choice);
+
+// The sum over the answer: each prompt counted once, however many answers it got.
+rh_usage rh_encoder_usage(const rh_encoder *encoder);
+
+void rh_api_put_usage(rh_dynbuf *out, const rh_encoder *encoder);     // OpenAI's usage object
+void rh_api_put_origin(rh_dynbuf *out, const rh_encoder *encoder);    // members: version ... tokens_per_second
+void rh_api_put_extras(rh_dynbuf *out, const rh_encoder *encoder);    // ,"roundhouse":{...} and ,"warnings":[...]
+void rh_api_put_warnings(rh_dynbuf *out, const rh_encoder *encoder);  // ,"warnings":[...] when there are any
+const char *rh_api_finish_word(rh_finish finish);
+
+static inline void rh_put(rh_dynbuf *out, const char *text) { (void)rh_dynbuf_append(out, text, strlen(text)); }
+
+static inline void rh_put_buf(rh_dynbuf *out, const rh_dynbuf *from) {
+  (void)rh_dynbuf_append(out, rh_dynbuf_data(from), from->length);
+}
+
+static inline void rh_put_string(rh_dynbuf *out, const char *text) {
+  (void)rh_json_append_string(out, text, strlen(text));
+}
+
+void rh_put_string_or_null(rh_dynbuf *out, const char *text);  // null also for ""
+void rh_put_int(rh_dynbuf *out, int64_t value);
+void rh_put_number(rh_dynbuf *out, double value);  // what is not finite becomes a number that is
+
+// RH_TOO_LARGE when something did not fit since the buffer was cleared.
+static inline rh_status rh_put_status(const rh_dynbuf *out) { return out->failed ? RH_TOO_LARGE : RH_OK; }
+
+#endif

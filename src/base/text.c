@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Identifiers, hashes, sizes and numbers as text. The only state is a small pool of random bytes per thread. Nothing
+// here makes secrets that must survive a memory dump: the pool is plain memory.
+#include "base/text.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/utf8.h"
+
+static const char hex_digits[] = "0123456789abcdef";
+
+// getrandom(2) promises whole answers for up to 256 bytes, so that is one block.
+typedef struct random_pool {
+  unsigned char bytes[256];
+  size_t left;
+} random_pool;
+
+static _Thread_local random_pool pool;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+// A forked child must not give out the identifiers its parent will give out.
+static void forget_pool(void) { pool.left = 0; }
+
+static void watch_forks(void) {
+  if (pthread_atfork(NULL, NULL, forget_pool) != 0) abort();
+}
+
+static void fill_pool(void) {
+  (void)pthread_once(&fork_once, watch_forks);
+  size_t have = 0;
+  while (have < sizeof pool.bytes) {
+    ssize_t got = getrandom(pool.bytes + have, sizeof pool.bytes - have, 0);
+    if (got > 0) {
+      have += (size_t)got;
+    } else if (errno != EINTR) {
+      // Identifiers that repeat would mix up requests of different clients; there is nothing sane to go on with.
+      (void)fputs("roundhouse: the kernel gives no random bytes\n", stderr);
+      abort();
+    }
+  }
+  pool.left = sizeof pool.bytes;
+}
+
+static void hex_encode(char *out, const unsigned char *bytes, size_t length) {
+  for (size_t i = 0; i < length; i++) {
+    out[2 * i] = hex_digits[bytes[i] >> 4];
+    out[2 * i + 1] = hex_digits[bytes[i] & 15];
+  }
+}
+
+void rh_id_make(char out[RH_ID_SIZE], const char *prefix) {
+  unsigned char id[16];
+  size_t prefix_length = strlen(prefix);
+  assert(prefix_length + 2 * sizeof id < RH_ID_SIZE);
+  if (pool.left < sizeof id) fill_pool();
+  pool.left -= sizeof id;
+  memcpy(id, pool.bytes + pool.left, sizeof id);
+  id[6] = (unsigned char)(0x40 | (id[6] & 0x0F));  // version 4 and the variant bits, RFC 9562 section 5.4
+  id[8] = (unsigned char)(0x80 | (id[8] & 0x3F));
+  memcpy(out, prefix, prefix_length);
+  hex_encode(out + prefix_length, id, sizeof id);
+  out[prefix_length + 2 * sizeof id] = '\0';
+}
+
+void rh_sha256_hex(const void *bytes, size_t length, char out[65]) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int digest_length = 0;
+  const void *from = bytes == NULL ? "" : bytes;
+  if (EVP_Digest(from, length, digest, &digest_length, EVP_sha256(), NULL) != 1 || digest_length != 32) {
+    // Only a broken library or no memory for a few hundred bytes; a wrong hash would be worse than stopping.
+    (void)fputs("roundhouse: SHA-256 failed\n", stderr);
+    abort();
+  }
+  hex_encode(out, digest, 32);
+  out[64] = '\0';
+}
+
+void rh_text_format_bytes(char *out, size_t size, uint64_t bytes) {
+  static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  double value = (double)bytes;
+  size_t unit = 0;
+  // 1023.95 and more would be shown as "1024.0", so it belongs to the next unit already.
+  while (unit + 1 < sizeof units / sizeof *units && (unit == 0 ? value >= 1024.0 : value >= 1023.95)) {
+    value /= 1024.0;
+    unit++;
+  }
+  double tenths = round(value * 10.0);
+  bool whole = fmod(tenths, 10.0) == 0.0;
+  (void)snprintf(out, size, whole ? "%.0f %s" : "%.1f %s", tenths / 10.0, units[unit]);
+}
+
+void rh_text_format_number(char *out, size_t size, double value) {
+  assert(size >= 32);
+  if (!isfinite(value)) {
+    (void)snprintf(out, size, "%s", isnan(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf");
+    return;
+  }
+  if (fabs(value) < 1e15 && value == trunc(value)) {
+    (void)snprintf(out, size, "%.0f", value == 0.0 ? 0.0 : value);  // no "-0"
+    return;
+  }
+  for (int digits = 15; digits <= 17; digits++) {  // 17 digits tell any two doubles apart
+    (void)snprintf(out, size, "%.*g", digits, value);
+    if (strtod(out, NULL) == value) return;
+  }
+}
+
+bool rh_text_copy(char *out, size_t size, const char *text) {
+  assert(size > 0);
+  size_t length = strlen(text);
+  bool fits = length < size;
+  if (!fits) length = rh_utf8_complete_prefix(text, size - 1);
+  memcpy(out, text, length);
+  out[length] = '\0';
+  return fits;
+}
+
+bool rh_text_starts_with(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
+
+bool rh_text_ends_with(const char *text, const char *suffix) {
+  size_t length = strlen(text);
+  size_t tail = strlen(suffix);
+  return tail <= length && memcmp(text + length - tail, suffix, tail) == 0;
+}

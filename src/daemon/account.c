@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The account of a request: metrics, one log line, and /last_request_stats. The prompt itself is never written, only a
+// hash of it, unless "log_prompts" asks for it.
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "daemon/internal.h"
+
+#define HASH_DIGITS 16
+#define LOGGED_PROMPT_BYTES_MAX 4096
+
+// Everything the request asks, in order, with separators: equal prompts hash equally, others do not.
+static bool prompt_text(const rh_request *request, rh_dynbuf *out) {
+  for (size_t i = 0; i < request->prompt_count; i++) {
+    const rh_prompt *prompt = &request->prompts[i];
+    for (size_t j = 0; prompt->kind == RH_PROMPT_MESSAGES && j < prompt->count; j++) {
+      (void)rh_dynbuf_printf(out, "%s%s: ", i + j > 0 ? "\n" : "", prompt->messages[j].role);
+      (void)rh_dynbuf_append_text(out, prompt->messages[j].content);
+    }
+    if (prompt->kind == RH_PROMPT_TEXT) (void)rh_dynbuf_append(out, prompt->text, prompt->count);
+    if (prompt->kind == RH_PROMPT_TOKENS) {
+      (void)rh_dynbuf_append(out, prompt->tokens, prompt->count * sizeof *prompt->tokens);
+    }
+    if (i + 1 < request->prompt_count) (void)rh_dynbuf_append_char(out, '\n');
+  }
+  return out->length > 0 && !out->failed;
+}
+
+static const char *outcome_of(const rh_call *call) {
+  return call->error.status == RH_OK ? "ok" : rh_status_name(call->error.status);
+}
+
+static int64_t completion_tokens(const rh_call *call) {
+  return call->usage.completion_tokens > 0 ? call->usage.completion_tokens : call->deltas_tokens;
+}
+
+static double first_token_ms(const rh_call *call) {
+  return call->meta.first_token_ns == 0 ? 0 : rh_ns_to_ms(call->meta.first_token_ns - call->meta.received_ns);
+}
+
+static double tokens_per_second(const rh_call *call) {
+  double ms = call->usage.decode_ms;
+  if (ms <= 0 && call->meta.first_token_ns != 0) ms = rh_ns_to_ms(call->last_token_ns - call->meta.first_token_ns);
+  int64_t after_first = completion_tokens(call) - (int64_t)call->part_count;
+  return ms > 0 && after_first > 0 ? (double)after_first * 1000.0 / ms : 0;
+}
+
+static void count(const rh_call *call, double latency_s) {
+  rh_metrics *metrics = call->daemon->metrics;
+  const char *model = call->meta.model;
+  char status[16];
+  snprintf(status, sizeof status, "%u", call->http_status);
+  // A name that is served nowhere is a stranger's word and must not become a label of its own.
+  const char *asked = call->served == NULL ? "" : call->request.model != NULL ? call->request.model : "";
+  const char *request_labels[] = {call->endpoint->operation, asked, model, call->meta.provider, call->endpoint->name,
+                                  status, call->error.status == RH_OK ? "" : outcome_of(call), call->meta.cache};
+  rh_metrics_add(metrics, RH_M_REQUESTS, request_labels, 1);
+  if (call->http_status == 429) rh_metrics_add(metrics, RH_M_RATE_LIMITED, NULL, 1);
+  const char *route_labels[] = {call->endpoint->name, model};
+  rh_metrics_observe(metrics, RH_M_LATENCY, route_labels, latency_s);
+  if (call->served == NULL) return;
+  int64_t tokens = completion_tokens(call);
+  rh_metrics_add(metrics, RH_M_TOKENS_GENERATED, &model, (double)tokens);
+  rh_metrics_add(metrics, RH_M_PROMPT_TOKENS, &model, (double)call->usage.prompt_tokens);
+  rh_metrics_add(metrics, RH_M_CACHED_TOKENS, &model, (double)call->usage.cached_tokens);
+  if (call->meta.first_token_ns != 0) {
+    rh_metrics_observe(metrics, RH_M_FIRST_TOKEN, &model, first_token_ms(call) / 1000.0);
+  }
+  if (tokens_per_second(call) > 0) {
+    rh_metrics_observe(metrics, RH_M_PER_OUTPUT_TOKEN, &model, 1.0 / tokens_per_second(call));
+  }
+  if (call->error.status == RH_OK) {
+    rh_metrics_observe(metrics, RH_M_GEN_LATENCY, &model, (call->usage.prompt_ms + call->usage.decode_ms) / 1000.0);
+  }
+}
+
+static void log_line(const rh_call *call, const char *hash, const char *prompt, double latency_ms) {
+  rh_log_level level = call->http_status >= 500 ? RH_LOG_WARN : RH_LOG_INFO;
+  RH_LOG(level, "request", rh_log_str("request_id", call->id), rh_log_str("route", call->endpoint->name),
+         rh_log_str("model", call->meta.model), rh_log_int("status", call->http_status),
+         rh_log_str("outcome", outcome_of(call)), rh_log_str("prompt_hash", hash),
+         rh_log_num("latency_ms", latency_ms), rh_log_num("queue_ms", call->usage.queue_ms),
+         rh_log_num("first_token_ms", first_token_ms(call)), rh_log_int("prompt_tokens", call->usage.prompt_tokens),
+         rh_log_int("cached_tokens", call->usage.cached_tokens), rh_log_int("tokens", completion_tokens(call)),
+         rh_log_num("tokens_per_second", tokens_per_second(call)), rh_log_str("cache", call->meta.cache),
+         rh_log_bool("stream", call->request.stream), rh_log_str("route_reason", call->meta.route_reason),
+         prompt != NULL ? rh_log_str("prompt", prompt) : (rh_log_field){.type = RH_FIELD_END},
+         (rh_log_field){.type = RH_FIELD_END});
+  if (call->error.status != RH_OK) {
+    RH_LOG(RH_LOG_DEBUG, "request failed", rh_log_str("request_id", call->id),
+           rh_log_str("error", call->error.message));
+  }
+}
+
+static void remember(const rh_call *call, const char *hash, double latency_ms) {
+  const rh_model_info *info = call->meta.info;
+  json_t *stats = json_pack(
+      "{s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:f,s:f,s:f,s:I,s:I,s:I,s:f,s:s,s:b,s:s,s:s,s:s,s:s,s:s}", "request_id", call->id,
+      "route", call->endpoint->name, "model", call->meta.model, "outcome", outcome_of(call), "status",
+      (int)call->http_status, "error", call->error.message, "prompt_hash", hash, "latency_ms", latency_ms, "queue_ms",
+      call->usage.queue_ms, "first_token_latency_ms", first_token_ms(call), "prompt_tokens",
+      (json_int_t)call->usage.prompt_tokens, "cached_tokens", (json_int_t)call->usage.cached_tokens, "tokens",
+      (json_int_t)completion_tokens(call), "tokens_per_second", tokens_per_second(call), "cache", call->meta.cache,
+      "stream", (int)call->request.stream, "route_reason", call->meta.route_reason, "host", call->meta.host, "engine",
+      info != NULL ? info->engine : "", "device", info != NULL ? info->device : "", "acceleration",
+      info != NULL ? info->acceleration : "");
+  if (stats == NULL) return;
+  json_object_set_new(stats, "created", json_integer((json_int_t)call->meta.created));
+  json_object_set_new(stats, "cost_usd", json_real(call->meta.cost_usd));
+  rh_dynbuf_clear(&call->daemon->last_stats);
+  (void)rh_json_append_value(&call->daemon->last_stats, stats);
+  json_decref(stats);
+}
+
+void rh_account_call(rh_call *call) {
+  if (call->accounted) return;
+  call->accounted = true;
+  if (call->http_status == 0) call->http_status = rh_api_http_status(call->error.status);
+  double latency_ms = rh_ns_to_ms(rh_clock_now_ns() - call->meta.received_ns);
+  char hash[65] = "";
+  rh_dynbuf text;
+  rh_dynbuf_init(&text, call->daemon->settings->body_bytes_max * 8 + 1024);
+  if (prompt_text(&call->request, &text)) rh_sha256_hex(rh_dynbuf_data(&text), text.length, hash);
+  hash[HASH_DIGITS] = '\0';
+  char *shown = NULL;
+  if (call->daemon->settings->log_prompts && text.length > 0) {
+    shown = strndup(rh_dynbuf_data(&text), LOGGED_PROMPT_BYTES_MAX);
+  }
+  count(call, latency_ms / 1000.0);
+  log_line(call, hash, shown, latency_ms);
+  remember(call, hash, latency_ms);
+  free(shown);
+  rh_dynbuf_free(&text);
+}
+
+void rh_account_plain(rh_daemon *daemon, const char *route, unsigned status) {
+  char text[16];
+  snprintf(text, sizeof text, "%u", status);
+  const char *labels[] = {"", "", "", "", route, text, "", ""};
+  rh_metrics_add(daemon->metrics, RH_M_REQUESTS, labels, 1);
+}
+
+// --- gauges that are read when somebody looks ----------------------------------------------------------------------
+
+static double open_fds(void) {
+  DIR *folder = opendir("/proc/self/fd");
+  if (folder == NULL) return 0;
+  double found = -3;  // ".", ".." and the folder itself
+  while (readdir(folder) != NULL) found++;
+  closedir(folder);
+  return found;
+}
+
+static double resident_bytes(void) {
+  FILE *file = fopen("/proc/self/statm", "re");
+  long total = 0, resident = 0;
+  if (file == NULL) return 0;
+  if (fscanf(file, "%ld %ld", &total, &resident) != 2) resident = 0;
+  fclose(file);
+  return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
+static double cpu_seconds(void) {
+  struct rusage usage;
+  if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+  return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+static void read_model(rh_metrics *metrics, const rh_served *served) {
+  const char *model = served->spec->name;
+  const rh_worker_stats *stats = rh_member_stats(served->member);
+  const rh_model_info *info = rh_member_info(served->member);
+  const char *device_labels[] = {model, served->spec->engine, info != NULL ? info->device : ""};
+  const struct {
+    const char *kind;
+    uint64_t value;
+  } tokens[] = {{"prompt", stats->prompt_tokens}, {"cached", stats->cached_tokens},
+                {"generated", stats->generated_tokens}};
+  rh_metrics_set(metrics, RH_M_WORKER_UP, device_labels, rh_member_get_state(served->member) == RH_MEMBER_READY);
+  rh_metrics_set(metrics, RH_M_ENGINE_STEPS, device_labels, (double)stats->steps);
+  rh_metrics_set(metrics, RH_M_WORKER_RESTARTS, &model, (double)rh_member_restarts(served->member));
+  rh_metrics_set(metrics, RH_M_WORKER_RSS, &model, (double)stats->rss_bytes);
+  rh_metrics_set(metrics, RH_M_RUNS_ACTIVE, &model, (double)stats->active_runs);
+  rh_metrics_set(metrics, RH_M_RUNS_PAUSED, &model, (double)stats->paused_runs);
+  rh_metrics_set(metrics, RH_M_RUNS_CANCELLED, &model, (double)stats->cancelled_runs);
+  rh_metrics_set(metrics, RH_M_QUEUE_DEPTH, &model, (double)rh_sched_queued(served->queue));
+  rh_metrics_set(metrics, RH_M_RETRIES, &model, (double)rh_sched_model_counts(served->queue)->retried);
+  rh_metrics_set(metrics, RH_M_MODEL_LOAD_SECONDS, &model, info != NULL ? info->load_ms / 1000.0 : 0);
+  for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
+    const char *labels[] = {model, tokens[i].kind};
+    rh_metrics_set(metrics, RH_M_ENGINE_TOKENS, labels, (double)tokens[i].value);
+  }
+}
+
+rh_status rh_account_render(rh_daemon *daemon, rh_dynbuf *out) {
+  rh_metrics *metrics = daemon->metrics;
+  for (size_t i = 0; i < daemon->served_count; i++) read_model(metrics, &daemon->served[i]);
+  const char *version = RH_VERSION;
+  rh_metrics_set(metrics, RH_M_IN_FLIGHT, NULL, (double)daemon->calls.count);
+  rh_metrics_set(metrics, RH_M_HTTP_CONNECTIONS, NULL, (double)rh_http_server_connections(daemon->http));
+  rh_metrics_set(metrics, RH_M_UPTIME, NULL, rh_ns_to_s(rh_clock_now_ns() - daemon->started_ns));
+  rh_metrics_set(metrics, RH_M_BUILD_INFO, &version, 1);
+  rh_metrics_set(metrics, RH_M_PROCESS_RSS, NULL, resident_bytes());
+  rh_metrics_set(metrics, RH_M_PROCESS_FDS, NULL, open_fds());
+  rh_metrics_set(metrics, RH_M_PROCESS_CPU, NULL, cpu_seconds());
+  rh_metrics_add(metrics, RH_M_CACHE_HITS, NULL, 0);
+  rh_metrics_add(metrics, RH_M_RATE_LIMITED, NULL, 0);
+  return rh_metrics_render(metrics, out);
+}

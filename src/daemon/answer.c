@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Answers: events from the scheduler go through the call's encoder to the client, one buffer deep. When the client reads
+// too slowly the sink says WAIT, the member withholds credit and the worker pauses that run; nothing grows.
+#include <string.h>
+
+#include "base/clock.h"
+#include "daemon/internal.h"
+
+#define ANSWER_BYTES_MAX (64u * 1024u * 1024u)
+
+void rh_answer_begin_stream(rh_call *call) {
+  rh_http_exchange *exchange = call->exchange;
+  (void)rh_http_set_header(exchange, "Cache-Control", "no-cache");
+  (void)rh_http_set_header(exchange, "X-Accel-Buffering", "no");
+  (void)rh_http_set_header(exchange, "x-roundhouse-model", call->meta.model);
+  call->http_status = 200;
+  call->streaming = true;
+  (void)rh_http_stream_begin(exchange, 200, call->endpoint->stream_type);
+}
+
+static void answer_whole(rh_call *call, unsigned status, const rh_dynbuf *body) {
+  (void)rh_http_set_header(call->exchange, "x-roundhouse-model", call->meta.model);
+  call->http_status = status;
+  call->answered = true;
+  (void)rh_http_respond(call->exchange, status, "application/json", rh_dynbuf_data(body), body->length);
+}
+
+static unsigned retry_after(const rh_call *call) {
+  return call->served != NULL ? rh_sched_retry_after_s(call->served->queue) : 1;
+}
+
+void rh_answer_error(rh_call *call) {
+  if (call->gone || call->answered) return;
+  rh_dynbuf body;
+  rh_dynbuf_init(&body, ANSWER_BYTES_MAX);
+  (void)call->endpoint->encode_error(call->id, &call->error, call->streaming, &body);
+  if (call->streaming) {
+    call->answered = true;
+    (void)rh_http_stream_write(call->exchange, rh_dynbuf_data(&body), body.length);
+    rh_http_stream_end(call->exchange);
+  } else {
+    rh_headers_error(call->exchange, &call->error, retry_after(call));
+    answer_whole(call, rh_api_http_status(call->error.status), &body);
+  }
+  rh_dynbuf_free(&body);
+}
+
+void rh_answer_plain_error(rh_daemon *daemon, rh_http_exchange *exchange, const char *id, const rh_error *error) {
+  (void)daemon;
+  rh_dynbuf body;
+  rh_dynbuf_init(&body, ANSWER_BYTES_MAX);
+  (void)rh_api_error_body(rh_http_path(exchange), id, error, &body);
+  rh_headers_error(exchange, error, 1);
+  (void)rh_http_respond(exchange, rh_api_http_status(error->status), "application/json", rh_dynbuf_data(&body),
+                        body.length);
+  rh_dynbuf_free(&body);
+}
+
+// What the account needs is read off the events as they pass.
+static void note(rh_call *call, const rh_event *event) {
+  if (event->kind == RH_EVENT_START) {
+    call->meta.info = rh_member_info(call->served->member);
+  } else if (event->kind == RH_EVENT_DELTA && event->as.delta.token_count > 0) {
+    uint64_t now = rh_clock_now_ns();
+    if (call->meta.first_token_ns == 0) call->meta.first_token_ns = now;
+    call->last_token_ns = now;
+    call->deltas_tokens += event->as.delta.token_count;
+  } else if (event->kind == RH_EVENT_USAGE) {
+    call->usage.prompt_tokens += event->as.usage.prompt_tokens;
+    call->usage.completion_tokens += event->as.usage.completion_tokens;
+    call->usage.cached_tokens += event->as.usage.cached_tokens;
+    call->usage.queue_ms += event->as.usage.queue_ms;
+    call->usage.prompt_ms += event->as.usage.prompt_ms;
+    call->usage.decode_ms += event->as.usage.decode_ms;
+  }
+}
+
+static rh_verdict send_stream(rh_call *call, rh_part *part, const rh_dynbuf *bytes) {
+  if (!call->streaming) rh_answer_begin_stream(call);
+  rh_http_room room = rh_http_stream_write(call->exchange, rh_dynbuf_data(bytes), bytes->length);
+  if (room != RH_HTTP_WAIT) return RH_GO;
+  part->held = true;
+  return RH_WAIT;
+}
+
+static void finish(rh_call *call, const rh_dynbuf *bytes) {
+  rh_call_stop_work(call);
+  if (call->streaming) {
+    call->answered = true;
+    rh_http_stream_end(call->exchange);
+  } else {
+    answer_whole(call, 200, bytes);
+  }
+  rh_call_advance(call);
+}
+
+rh_verdict rh_answer_event(void *ctx, const rh_event *event) {
+  rh_part *part = ctx;
+  rh_call *call = part->call;
+  if (rh_event_is_final(event)) part->job = NULL;  // the scheduler has let go of it
+  if (call->gone || call->answered) return RH_GO;
+  note(call, event);
+  if (event->kind == RH_EVENT_ERROR) {
+    rh_call_fail(call, &event->as.error);
+    return RH_GO;
+  }
+  rh_dynbuf bytes;
+  rh_dynbuf_init(&bytes, ANSWER_BYTES_MAX);
+  bool finished = false;
+  rh_verdict verdict = RH_GO;
+  rh_status status = rh_encoder_push(call->encoder, event, &bytes, &finished);
+  if (status != RH_OK) {
+    rh_error error;
+    (void)rh_fail(&error, status, "the answer could not be written: it is too large or memory is short");
+    rh_call_fail(call, &error);
+  } else {
+    if (call->request.stream && bytes.length > 0) verdict = send_stream(call, part, &bytes);
+    if (finished) finish(call, &bytes);
+  }
+  rh_dynbuf_free(&bytes);
+  return verdict;
+}
+
+void rh_answer_drain(rh_call *call) {
+  for (size_t i = 0; i < call->part_count; i++) {
+    rh_part *part = &call->parts[i];
+    if (!part->held) continue;
+    part->held = false;
+    if (part->job != NULL) rh_sched_resume(part->job);
+  }
+}

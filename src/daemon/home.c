@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// GET /: a plain page for a person, or plain text for a terminal, that says what runs here and what can be asked.
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/version.h"
+#include "daemon/pages.h"
+
+static void append_escaped(rh_dynbuf *out, const char *text) {
+  for (; *text != '\0'; text++) {
+    switch (*text) {
+      case '<': (void)rh_dynbuf_append_text(out, "&lt;"); break;
+      case '>': (void)rh_dynbuf_append_text(out, "&gt;"); break;
+      case '&': (void)rh_dynbuf_append_text(out, "&amp;"); break;
+      case '"': (void)rh_dynbuf_append_text(out, "&quot;"); break;
+      default: (void)rh_dynbuf_append_char(out, *text);
+    }
+  }
+}
+
+static const char *const head =
+    "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" "
+    "content=\"width=device-width\"><title>Roundhouse</title><style>body{font:16px/1.5 system-ui,sans-serif;"
+    "max-width:48rem;margin:3rem auto;padding:0 1rem;color:#222;background:#fff}table{border-collapse:collapse;"
+    "width:100%}td,th{text-align:left;padding:.35rem .6rem;border-bottom:1px solid #ddd}code,pre{background:#f4f4f4;"
+    "padding:.1rem .3rem;border-radius:3px}pre{padding:.8rem;overflow:auto}@media(prefers-color-scheme:dark){body{"
+    "color:#ddd;background:#181818}td,th{border-color:#444}code,pre{background:#262626}}</style>";
+
+static void append_html_models(const rh_daemon *daemon, rh_dynbuf *out) {
+  (void)rh_dynbuf_append_text(out, "<h2>Models</h2><table><tr><th>Name<th>State<th>Engine<th>Running<th>Waiting</tr>");
+  for (size_t i = 0; i < daemon->served_count; i++) {
+    const rh_served *served = &daemon->served[i];
+    (void)rh_dynbuf_append_text(out, "<tr><td>");
+    append_escaped(out, served->spec->name);
+    (void)rh_dynbuf_printf(out, "<td>%s", rh_member_state_name(rh_member_get_state(served->member)));
+    if (rh_member_get_state(served->member) == RH_MEMBER_FAILED) {
+      (void)rh_dynbuf_append_text(out, ": ");
+      append_escaped(out, rh_member_failure(served->member)->message);
+    }
+    (void)rh_dynbuf_append_text(out, "<td>");
+    append_escaped(out, served->spec->engine);
+    (void)rh_dynbuf_printf(out, "<td>%zu<td>%zu</tr>", rh_sched_running(served->queue),
+                           rh_sched_queued(served->queue));
+  }
+  (void)rh_dynbuf_append_text(out, "</table>");
+}
+
+static void render_html(const rh_daemon *daemon, rh_dynbuf *out) {
+  (void)rh_dynbuf_append_text(out, head);
+  (void)rh_dynbuf_printf(out, "<h1>Roundhouse is running</h1><p>Version %s, up for %.0f s.</p>", RH_VERSION,
+                         rh_ns_to_s(rh_clock_now_ns() - daemon->started_ns));
+  append_html_models(daemon, out);
+  (void)rh_dynbuf_append_text(out, "<h2>Ask</h2><pre>curl http://");
+  append_escaped(out, rh_http_server_address(daemon->http));
+  (void)rh_dynbuf_append_text(
+      out,
+      "/v1/chat/completions \\\n  -H 'Content-Type: application/json' \\\n  -d '{\"messages\":[{\"role\":\"user\","
+      "\"content\":\"Hello\"}]}'</pre><p>");
+  for (const rh_api_endpoint *const *at = rh_api_all(); *at != NULL; at++) {
+    (void)rh_dynbuf_printf(out, "<code>POST %s</code> ", (*at)->path);
+  }
+  (void)rh_dynbuf_append_text(out,
+                              "<a href=\"/v1/models\">/v1/models</a> <a href=\"/health\">/health</a> "
+                              "<a href=\"/metrics\">/metrics</a> "
+                              "<a href=\"/last_request_stats\">/last_request_stats</a></p></html>\n");
+}
+
+static void render_text(const rh_daemon *daemon, rh_dynbuf *out) {
+  (void)rh_dynbuf_printf(out, "Roundhouse %s is running\n\nModels:\n", RH_VERSION);
+  for (size_t i = 0; i < daemon->served_count; i++) {
+    const rh_served *served = &daemon->served[i];
+    (void)rh_dynbuf_printf(out, "  %s (%s)\n", served->spec->name,
+                           rh_member_state_name(rh_member_get_state(served->member)));
+  }
+  (void)rh_dynbuf_append_text(out, "\nEndpoints:\n");
+  for (const rh_api_endpoint *const *at = rh_api_all(); *at != NULL; at++) {
+    (void)rh_dynbuf_printf(out, "  POST %s\n", (*at)->path);
+  }
+  (void)rh_dynbuf_append_text(out,
+                              "  GET  /v1/models\n  GET  /v1/models/{id}\n  GET  /health\n  GET  /metrics\n"
+                              "  GET  /last_request_stats\n");
+}
+
+void rh_page_home(rh_daemon *daemon, rh_http_exchange *exchange, const char *id, rh_page_answer *answer) {
+  (void)id;
+  const char *accept = rh_http_header(exchange, "Accept");
+  if (accept != NULL && strstr(accept, "text/html") != NULL) {
+    answer->content_type = "text/html; charset=utf-8";
+    render_html(daemon, &answer->body);
+  } else {
+    answer->content_type = "text/plain; charset=utf-8";
+    render_text(daemon, &answer->body);
+  }
+}

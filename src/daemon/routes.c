@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a request's head to who answers it: a dialect's endpoint (which becomes a call) or one of the small pages here
+// that run no model. Also what HTTP itself asks for: OPTIONS, 404, 405, 415, and pages of strangers kept out.
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/json.h"
+#include "daemon/internal.h"
+#include "daemon/pages.h"
+
+#define MODELS_PREFIX "/v1/models/"
+
+static const rh_page pages[] = {
+    {"/", "home", rh_page_home},
+    {"/health", "health", rh_page_health},
+    {"/api/health", "health", rh_page_health},
+    {"/metrics", "metrics", rh_page_metrics},
+    {"/v1/models", "models", rh_page_models},
+    {"/last_request_stats", "last_request_stats", rh_page_last_request},
+};
+
+static const rh_page model_page = {MODELS_PREFIX, "model", rh_page_model};
+
+static const rh_page *find_page(const char *path) {
+  for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
+    if (strcmp(path, pages[i].path) == 0) return &pages[i];
+  }
+  return rh_text_starts_with(path, MODELS_PREFIX) && path[strlen(MODELS_PREFIX)] != '\0' ? &model_page : NULL;
+}
+
+// An answer that HTTP calls for, in the shape of the path's dialect.
+static void refuse(rh_daemon *daemon, rh_http_exchange *exchange, unsigned status, const rh_error *error) {
+  char id[RH_ID_SIZE];
+  rh_id_make(id, "req-");
+  rh_dynbuf body;
+  rh_dynbuf_init(&body, 16 * 1024);
+  rh_headers_common(daemon, exchange, id);
+  (void)rh_http_set_header(exchange, "x-should-retry", "false");
+  (void)rh_api_error_body(rh_http_path(exchange), id, error, &body);
+  (void)rh_http_respond(exchange, status, "application/json", rh_dynbuf_data(&body), body.length);
+  rh_dynbuf_free(&body);
+  rh_account_plain(daemon, "refused", status);
+}
+
+static void refuse_method(rh_daemon *daemon, rh_http_exchange *exchange, const char *allowed) {
+  rh_error error;
+  (void)rh_fail(&error, RH_INVALID, "%.16s is not possible on %.200s; use %s", rh_http_method(exchange),
+                rh_http_path(exchange), allowed);
+  (void)rh_http_set_header(exchange, "Allow", allowed);
+  refuse(daemon, exchange, 405, &error);
+}
+
+static void answer_preflight(rh_daemon *daemon, rh_http_exchange *exchange, const char *allowed) {
+  char id[RH_ID_SIZE];
+  rh_id_make(id, "req-");
+  rh_headers_common(daemon, exchange, id);
+  (void)rh_http_set_header(exchange, "Allow", allowed);
+  if (rh_cors_allows(daemon, exchange) && rh_http_header(exchange, "Origin") != NULL) {
+    const char *wanted = rh_http_header(exchange, "Access-Control-Request-Headers");
+    (void)rh_http_set_header(exchange, "Access-Control-Allow-Methods", allowed);
+    (void)rh_http_set_header(exchange, "Access-Control-Allow-Headers",
+                             wanted != NULL ? wanted : "Authorization, Content-Type");
+    (void)rh_http_set_header(exchange, "Access-Control-Max-Age", "600");
+  }
+  (void)rh_http_respond(exchange, 204, NULL, "", 0);
+}
+
+// JSON is asked for. What curl sends by itself with -d is forgiven, but not when a web page sends it: a page may send a
+// form anywhere without asking first, while JSON makes the browser ask us (OPTIONS).
+static bool content_type_fits(const rh_http_exchange *exchange) {
+  static const char *const forgiven[] = {"application/x-www-form-urlencoded", "text/plain"};
+  const char *type = rh_http_header(exchange, "Content-Type");
+  bool from_page = rh_http_header(exchange, "Origin") != NULL;
+  if (type == NULL) return !from_page;
+  if (strncasecmp(type, "application/json", 16) == 0) return true;
+  for (size_t i = 0; i < sizeof forgiven / sizeof forgiven[0]; i++) {
+    if (!from_page && strncasecmp(type, forgiven[i], strlen(forgiven[i])) == 0) return true;
+  }
+  return false;
+}
+
+static void begin_endpoint(rh_daemon *daemon, rh_http_exchange *exchange, const rh_api_endpoint *endpoint) {
+  rh_error error;
+  if (strcmp(rh_http_method(exchange), "POST") != 0) {
+    refuse_method(daemon, exchange, "POST, OPTIONS");
+  } else if (!content_type_fits(exchange)) {
+    const char *type = rh_http_header(exchange, "Content-Type");
+    (void)rh_fail(&error, RH_INVALID, "the body must be JSON: send the header Content-Type: application/json, not %.100s",
+                  type != NULL ? type : "none");
+    refuse(daemon, exchange, 415, &error);
+  } else {
+    rh_call_begin(daemon, exchange, endpoint);
+  }
+}
+
+void rh_routes_head(void *ctx, rh_http_exchange *exchange) {
+  rh_daemon *daemon = ctx;
+  const char *path = rh_http_path(exchange);
+  const char *method = rh_http_method(exchange);
+  const rh_api_endpoint *endpoint = rh_api_find(path);
+  const rh_page *page = endpoint == NULL ? find_page(path) : NULL;
+  rh_error error;
+  if (endpoint == NULL && page == NULL) {
+    (void)rh_fail(&error, RH_NOT_FOUND, "there is nothing at %.200s; GET / lists what is", path);
+    refuse(daemon, exchange, 404, &error);
+  } else if (strcmp(method, "OPTIONS") == 0) {
+    answer_preflight(daemon, exchange, endpoint != NULL ? "POST, OPTIONS" : "GET, HEAD, OPTIONS");
+  } else if (!rh_cors_allows(daemon, exchange)) {
+    (void)rh_fail(&error, RH_INVALID, "web pages from %.200s may not use this server; set \"cors_origin\" to allow them",
+                  rh_http_header(exchange, "Origin"));
+    refuse(daemon, exchange, 403, &error);
+  } else if (endpoint != NULL) {
+    begin_endpoint(daemon, exchange, endpoint);
+  } else if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
+    refuse_method(daemon, exchange, "GET, HEAD, OPTIONS");
+  }
+}
+
+static void answer_page(rh_daemon *daemon, rh_http_exchange *exchange) {
+  const rh_page *page = find_page(rh_http_path(exchange));
+  char id[RH_ID_SIZE];
+  rh_id_make(id, "req-");
+  rh_headers_common(daemon, exchange, id);
+  rh_page_answer answer = {.status = 200, .content_type = "application/json"};
+  rh_dynbuf_init(&answer.body, RH_PAGE_BYTES_MAX);
+  page->render(daemon, exchange, id, &answer);
+  if (answer.body.failed) answer.status = 500;
+  (void)rh_http_respond(exchange, answer.status, answer.content_type, rh_dynbuf_data(&answer.body),
+                        answer.body.length);
+  rh_dynbuf_free(&answer.body);
+  rh_account_plain(daemon, page->name, answer.status);
+}
+
+void rh_routes_request(void *ctx, rh_http_exchange *exchange) {
+  rh_daemon *daemon = ctx;
+  rh_call *call = rh_http_user(exchange);
+  if (call == NULL) {
+    answer_page(daemon, exchange);
+  } else if (rh_http_body_too_large(exchange)) {
+    rh_error error;
+    (void)rh_fail(&error, RH_TOO_LARGE, "the request's body is larger than %llu bytes; send less or raise \"body_bytes_max\"",
+                  (unsigned long long)daemon->settings->body_bytes_max);
+    rh_call_fail(call, &error);
+  } else {
+    call->step = RH_STEP_DECODE;
+    rh_call_advance(call);
+  }
+}
+
+void rh_routes_drain(void *ctx, rh_http_exchange *exchange) {
+  (void)ctx;
+  rh_call *call = rh_http_user(exchange);
+  if (call != NULL) rh_answer_drain(call);
+}
+
+void rh_routes_done(void *ctx, rh_http_exchange *exchange, bool complete) {
+  (void)ctx;
+  (void)complete;
+  rh_call *call = rh_http_user(exchange);
+  rh_http_set_user(exchange, NULL);
+  if (call != NULL) rh_call_gone(call);
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The engine boundary: one loaded model that serves many sequences at once, one step at a time.
+//
+// Concurrency: every function is called on one thread, the worker's engine thread; probe() may be called on any thread
+// before a load. An engine may start threads of its own but calls back only from inside step().
+// Version: RH_ENGINE_VERSION changes with any change of this header; both sides are built together.
+// An engine knows no JSON, no HTTP and no stop strings; it turns tokens into tokens.
+#ifndef RH_ENGINE_ENGINE_H
+#define RH_ENGINE_ENGINE_H
+
+#include "base/dynbuf.h"
+#include "base/status.h"
+#include "flow/event.h"
+#include "flow/model_info.h"
+#include "flow/request.h"
+
+#define RH_ENGINE_VERSION 1
+
+typedef struct rh_engine rh_engine;      // opaque; each engine has its own
+typedef struct rh_sequence rh_sequence;  // one run inside an engine
+
+typedef struct rh_token {
+  int32_t id;
+  const char *bytes;  // its text; may be part of a character; valid during the call
+  size_t length;
+  bool end;           // an end-of-generation token: has no text
+  float logprob;      // natural logarithm, only when the run asked for logprobs
+  const rh_top_logprob *top;
+  size_t top_count;
+} rh_token;
+
+typedef enum rh_next { RH_NEXT_MORE, RH_NEXT_STOP } rh_next;
+
+// How an engine reports on a sequence. Called only from inside step().
+typedef struct rh_sequence_listener {
+  // A token was generated. RH_NEXT_STOP ends the sequence: the engine frees its slot and never calls again.
+  rh_next (*token)(void *ctx, const rh_token *token);
+  // `done` of `total` prompt tokens are computed (cached ones count as done). May be NULL.
+  void (*prompt_progress)(void *ctx, int64_t done, int64_t total);
+  // The context is full: no further token fits. The sequence is over.
+  void (*context_full)(void *ctx);
+  // The sequence failed. It is over.
+  void (*failed)(void *ctx, const rh_error *error);
+  void *ctx;
+} rh_sequence_listener;
+
+// Numbers an engine keeps while it works; see rh_worker_stats.
+typedef struct rh_engine_counts {
+  uint64_t steps;
+  uint64_t prompt_tokens;
+  uint64_t cached_tokens;
+  uint64_t generated_tokens;
+} rh_engine_counts;
+
+typedef struct rh_engine_ops {
+  const char *name;     // "llama"
+  const char *version;  // filled by the engine; may be a fixed word
+
+  // Append a JSON object: {"engine","version","available":bool,"reason","devices":[{"name","description","type",
+  // "memory_bytes","memory_free_bytes"}],"acceleration":"..."} for `roundhouse info`.
+  rh_status (*probe)(rh_dynbuf *out);
+
+  // Load a model. `progress` may be called with 0..1; when it returns false the load is given up with RH_CANCELLED.
+  rh_status (*load)(const rh_load *load, bool (*progress)(void *ctx, double fraction), void *progress_ctx,
+                    rh_engine **out, rh_error *error);
+  void (*describe)(const rh_engine *engine, rh_model_info *info);
+
+  // Begin a run: template, tokenize, check that it fits (RH_CONTEXT_OVERFLOW with both numbers), take a slot.
+  // RH_AGAIN: no slot is free now (the worker keeps the run waiting). `run` is only read during the call; the listener
+  // is copied. *prompt_tokens counts the whole prompt, *cached_tokens the part that needs no computing.
+  rh_status (*start)(rh_engine *engine, const rh_run *run, const rh_sequence_listener *listener, rh_sequence **out,
+                     int64_t *prompt_tokens, int64_t *cached_tokens, rh_error *error);
+
+  // Stop a sequence that has not ended by itself and free its slot. Not to be called from inside the listener.
+  void (*stop)(rh_engine *engine, rh_sequence *sequence);
+
+  // A paused sequence keeps its slot but generates nothing.
+  void (*pause)(rh_engine *engine, rh_sequence *sequence, bool paused);
+
+  // Do one bounded piece of work for all sequences (one batch). *worked is false when there was nothing to do.
+  // An error means that the engine is broken and the worker must end.
+  rh_status (*step)(rh_engine *engine, bool *worked, rh_error *error);
+
+  void (*counts)(const rh_engine *engine, rh_engine_counts *counts);
+  void (*unload)(rh_engine *engine);
+} rh_engine_ops;
+
+// The engines of this build, a NULL-terminated table (engine/registry.c), and the one of a name or NULL.
+const rh_engine_ops *const *rh_engine_all(void);
+const rh_engine_ops *rh_engine_find(const char *name);
+
+#endif

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The words that steer the fake engine: "fake:slots=2,context=64" as a model path, "[[tokens=20 delay_ms=5]]" in a prompt.
+// Private to engine/fake.
+#ifndef RH_ENGINE_FAKE_SCRIPT_H
+#define RH_ENGINE_FAKE_SCRIPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "flow/model_info.h"
+
+#define RH_FAKE_FILE_MAX 512
+#define RH_FAKE_TOKENS_DEFAULT 8
+#define RH_FAKE_TEXT_DEFAULT "This is the fake engine speaking; it repeats itself."
+
+typedef struct rh_fake_model {
+  int64_t slots;
+  int64_t context;
+  int64_t vocabulary;
+  int64_t load_delay_ms;
+  bool load_fail;
+  bool load_crash;
+  bool load_hang;
+  bool has_template;
+  char load_crash_once[RH_FAKE_FILE_MAX];
+} rh_fake_model;
+
+typedef struct rh_fake_script {
+  int64_t tokens;          // -1 = the text once
+  int64_t delay_ms;
+  int64_t first_delay_ms;  // -1 = as delay_ms
+  int64_t fail_at;         // -1 = never, also below
+  int64_t crash_at;
+  int64_t hang_at;
+  bool end;
+  bool bytewise;
+  char crash_once[RH_FAKE_FILE_MAX];
+  const char *text;        // points into the prompt or at the default text; not NUL-terminated
+  size_t text_length;
+} rh_fake_script;
+
+// `options` gives what the path leaves open. RH_LOAD_FAILED names the wrong key.
+rh_status rh_fake_model_parse(const char *path, const rh_load_options *options, rh_fake_model *out,
+                              rh_error *error) RH_MUST_CHECK;
+
+// All directives of `prompt` (may be NULL), the later winning. Brackets that are never closed are plain text.
+// RH_INVALID names the wrong key. `out->text` lives as long as `prompt`.
+rh_status rh_fake_script_parse(const char *prompt, rh_fake_script *out, rh_error *error) RH_MUST_CHECK;
+
+#endif

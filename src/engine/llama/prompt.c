@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: the tokens of a prompt, and whether prompt and answer fit in the context.
+// Data owned: none; the tokens belong to the caller.
+// Threads: the engine thread.
+// Not here: cutting prompts. One that does not fit is refused with the numbers; which part to leave out is the client's
+// decision.
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/llama/internal.h"
+
+// The part of the request at fault, for error messages.
+static const char *param_of(const rh_prompt *prompt) {
+  return prompt->kind == RH_PROMPT_MESSAGES ? "messages" : "prompt";
+}
+
+static rh_status overflow(const rh_engine *engine, const rh_run *run, int64_t count, const char *qualifier,
+                          rh_error *error) {
+  long long tokens = (long long)count;
+  long long asked = (long long)run->generate.max_tokens;
+  long long context = (long long)engine->context_size;
+  char larger[128] = "start the model with a larger context";
+  if (engine->context_trained > engine->context_size) {
+    (void)snprintf(larger, sizeof larger, "start the model with a larger context (it was trained for %lld)",
+                   (long long)engine->context_trained);
+  }
+  const char *param = param_of(&run->prompt);
+  if (tokens >= context) {
+    return rh_fail_param(error, RH_CONTEXT_OVERFLOW, param, "the prompt has %s%lld tokens, but the context of this model "
+                         "here is %lld tokens and the answer needs room in it too; shorten the prompt or %s",
+                         qualifier, tokens, context, larger);
+  }
+  return rh_fail_param(error, RH_CONTEXT_OVERFLOW, "max_tokens", "the prompt has %s%lld tokens and max_tokens asks for "
+                       "%lld more, together %lld, but the context of this model here is %lld tokens; shorten the prompt, "
+                       "lower max_tokens to %lld or less, or %s",
+                       qualifier, tokens, asked, tokens + asked, context, context - tokens, larger);
+}
+
+// Prompt and answer together must fit; an answer of unknown length needs one token at least.
+static rh_status check_fit(const rh_engine *engine, const rh_run *run, int64_t count, const char *qualifier,
+                           rh_error *error) {
+  int64_t answer = run->generate.max_tokens > 0 ? run->generate.max_tokens : 1;
+  if (count < engine->context_size && answer <= engine->context_size - count) return RH_OK;
+  return overflow(engine, run, count, qualifier, error);
+}
+
+// Refuse a hopelessly long text before the tokenizer spends seconds on it: no token stands for more than
+// piece_bytes_max bytes, so the number of tokens is at least bytes / piece_bytes_max. White space beside tokens that
+// swallow it does not count.
+static rh_status check_bytes(const rh_engine *engine, const rh_run *run, size_t bytes, size_t space, rh_error *error) {
+  if (!engine->bytes_bound_tokens) return RH_OK;
+  size_t counted = engine->tokens_strip_space ? bytes - space : bytes;
+  size_t least = counted / (size_t)engine->piece_bytes_max;
+  return check_fit(engine, run, (int64_t)least, "at least ", error);
+}
+
+static size_t count_space(const rh_engine *engine, const char *text, size_t length) {
+  size_t space = 0;
+  if (!engine->tokens_strip_space) return 0;
+  for (size_t i = 0; i < length; i++) space += isspace((unsigned char)text[i]) ? 1 : 0;
+  return space;
+}
+
+static rh_status tokenize(const rh_engine *engine, const rh_run *run, const char *text, size_t length,
+                          llama_token *tokens, int64_t *count, rh_error *error) {
+  if (length > INT32_MAX) {
+    return rh_fail_param(error, RH_TOO_LARGE, param_of(&run->prompt), "the prompt is larger than 2 GiB");
+  }
+  // Text may spell special tokens, as llama-server allows for chats and completions alike.
+  int32_t result = llama_tokenize(engine->vocab, text, (int32_t)length, tokens, (int32_t)engine->context_size, true, true);
+  // A negative result is the count that would have been needed; the smallest stands for "too many to count".
+  if (result == INT32_MIN) return overflow(engine, run, INT32_MAX, "more than ", error);
+  if (result < 0) return overflow(engine, run, -(int64_t)result, "", error);
+  *count = result;
+  return RH_OK;
+}
+
+static rh_status from_text(const rh_engine *engine, const rh_run *run, llama_token *tokens, int64_t *count,
+                           rh_error *error) {
+  const rh_prompt *prompt = &run->prompt;
+  rh_status status =
+      check_bytes(engine, run, prompt->count, count_space(engine, prompt->text, prompt->count), error);
+  if (status != RH_OK) return status;
+  return tokenize(engine, run, prompt->text, prompt->count, tokens, count, error);
+}
+
+static rh_status from_messages(const rh_engine *engine, const rh_run *run, llama_token *tokens, int64_t *count,
+                               rh_error *error) {
+  const rh_prompt *prompt = &run->prompt;
+  size_t bytes = 0;
+  size_t space = 0;
+  for (size_t i = 0; i < prompt->count; i++) {
+    size_t length = strlen(prompt->messages[i].content);
+    bytes += length;
+    space += count_space(engine, prompt->messages[i].content, length);
+  }
+  // Without a template the answer is "no template", however long the messages are.
+  rh_status status = engine->chat_template ? check_bytes(engine, run, bytes, space, error) : RH_OK;
+  char *text = NULL;
+  size_t length = 0;
+  if (status == RH_OK) status = rh_llama_template_apply(engine, prompt, &text, &length, error);
+  if (status == RH_OK) status = tokenize(engine, run, text, length, tokens, count, error);
+  free(text);
+  return status;
+}
+
+static rh_status from_tokens(const rh_engine *engine, const rh_run *run, llama_token *tokens, int64_t *count,
+                             rh_error *error) {
+  const rh_prompt *prompt = &run->prompt;
+  if (prompt->count >= (size_t)engine->context_size) return overflow(engine, run, (int64_t)prompt->count, "", error);
+  for (size_t i = 0; i < prompt->count; i++) {
+    if (prompt->tokens[i] < 0 || prompt->tokens[i] >= engine->vocabulary) {
+      return rh_fail_param(error, RH_INVALID, "prompt", "token %d at place %zu of the prompt is not in this model's "
+                           "vocabulary (0 to %d); were these ids made by another model's tokenizer?",
+                           prompt->tokens[i], i, engine->vocabulary - 1);
+    }
+    tokens[i] = prompt->tokens[i];
+  }
+  *count = (int64_t)prompt->count;
+  return RH_OK;
+}
+
+// A model must have something to go on from.
+static rh_status fill_empty(const rh_engine *engine, const rh_run *run, llama_token *tokens, int64_t *count,
+                            rh_error *error) {
+  if (*count > 0) return RH_OK;
+  llama_token bos = llama_vocab_bos(engine->vocab);
+  if (bos < 0) {
+    return rh_fail_param(error, RH_INVALID, param_of(&run->prompt),
+                         "the prompt is empty, and this model has no begin-of-text token that could stand in for it");
+  }
+  tokens[0] = bos;
+  *count = 1;
+  return RH_OK;
+}
+
+rh_status rh_llama_prompt_make(const rh_engine *engine, const rh_run *run, llama_token **tokens, int64_t *count,
+                               rh_error *error) {
+  llama_token *room = malloc((size_t)engine->context_size * sizeof *room);
+  if (!room) return rh_fail(error, RH_NO_MEMORY, "not enough memory for the prompt's tokens");
+  *count = 0;
+  rh_status status = RH_INTERNAL;
+  switch (run->prompt.kind) {
+    case RH_PROMPT_MESSAGES: status = from_messages(engine, run, room, count, error); break;
+    case RH_PROMPT_TEXT: status = from_text(engine, run, room, count, error); break;
+    case RH_PROMPT_TOKENS: status = from_tokens(engine, run, room, count, error); break;
+  }
+  if (status == RH_OK) status = fill_empty(engine, run, room, count, error);
+  if (status == RH_OK) status = check_fit(engine, run, *count, "", error);
+  if (status != RH_OK) {
+    free(room);
+    return status;
+  }
+  // Most prompts are far shorter than the context. When shrinking fails the larger block serves as well.
+  llama_token *fitting = realloc(room, (size_t)*count * sizeof *room);
+  *tokens = fitting ? fitting : room;
+  return RH_OK;
+}

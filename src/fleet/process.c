@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Starting and reaping a worker process. The worker gets one end of a socket pair as descriptor 3, nothing else of ours
+// (every other descriptor is close-on-exec), no terminal input, and only those environment variables it has use for, so
+// that the keys of remote providers never reach the process that reads strangers' model files.
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fleet/internal.h"
+
+#define WORKER_FD 3
+#define ENVIRONMENT_MAX 256
+
+extern char **environ;
+
+static const char *const passed_prefixes[] = {
+    "PATH=",        "HOME=",         "LANG=",         "LC_",           "TZ=",           "TMPDIR=",
+    "LD_",          "GGML_",         "LLAMA_",        "CUDA_",         "NVIDIA_",       "VK_",
+    "HIP_",         "ROCR_",         "OMP_",          "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS=",
+    "LSAN_OPTIONS=", "MALLOC_",      "GLIBC_TUNABLES=", "ROUNDHOUSE_LOG_", "ROUNDHOUSE_LLAMA_DIR=",
+};
+
+static bool is_passed(const char *variable) {
+  for (size_t i = 0; i < sizeof passed_prefixes / sizeof passed_prefixes[0]; i++) {
+    if (rh_text_starts_with(variable, passed_prefixes[i])) return true;
+  }
+  return false;
+}
+
+static void pick_environment(char *out[ENVIRONMENT_MAX]) {
+  size_t count = 0;
+  for (char **at = environ; *at != NULL && count + 1 < ENVIRONMENT_MAX; at++) {
+    if (is_passed(*at)) out[count++] = *at;
+  }
+  out[count] = NULL;
+}
+
+static int spawn(const char *path, int socket_fd, pid_t *pid) {
+  char *environment[ENVIRONMENT_MAX];
+  pick_environment(environment);
+  char *const argv[] = {(char *)(uintptr_t) "roundhouse-worker", NULL};
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  int failed = posix_spawn_file_actions_init(&actions);
+  if (failed != 0) return failed;
+  failed = posix_spawnattr_init(&attributes);
+  if (failed == 0) {
+    // The daemon blocks the signals it reads from a signalfd; the worker must start with a clean slate. A group of its
+    // own keeps a Ctrl-C in the daemon's terminal from reaching it: the daemon decides when a worker ends.
+    (void)posix_spawnattr_setsigmask(&attributes, &none);
+    (void)posix_spawnattr_setsigdefault(&attributes, &all);
+    (void)posix_spawnattr_setpgroup(&attributes, 0);
+    (void)posix_spawnattr_setflags(&attributes,
+                                   POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    failed = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    if (failed == 0) failed = posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    if (failed == 0) failed = posix_spawn_file_actions_adddup2(&actions, socket_fd, WORKER_FD);
+    if (failed == 0) failed = posix_spawn(pid, path, &actions, &attributes, argv, environment);
+    posix_spawnattr_destroy(&attributes);
+  }
+  posix_spawn_file_actions_destroy(&actions);
+  return failed;
+}
+
+rh_status rh_process_spawn(rh_member *member, rh_error *error) {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+    return rh_fail(error, RH_UNAVAILABLE, "cannot make a socket pair for a worker: %s", strerror(errno));
+  }
+  int failed = spawn(member->options.worker_path, pair[1], &member->pid);
+  close(pair[1]);
+  if (failed != 0) {
+    close(pair[0]);
+    member->pid = 0;
+    return rh_fail(error, RH_UNAVAILABLE,
+                   "cannot start the worker %s: %s; check the setting \"worker\" or build it with make build",
+                   member->options.worker_path, strerror(failed));
+  }
+  int pidfd = pidfd_open(member->pid, 0);
+  member->process = (rh_watch){.fd = pidfd, .fn = rh_member_on_exit, .ctx = member};
+  rh_status status = pidfd < 0 ? RH_IO : rh_loop_watch(member->loop, &member->process, EPOLLIN);
+  if (status == RH_OK) status = rh_channel_open(member, pair[0]);
+  else close(pair[0]);
+  if (status != RH_OK) {
+    char reason[128];
+    rh_process_kill(member);
+    rh_process_reap(member, reason, sizeof reason);
+    return rh_fail(error, RH_UNAVAILABLE, "cannot watch a worker process: %s", strerror(errno));
+  }
+  return RH_OK;
+}
+
+void rh_process_kill(rh_member *member) {
+  if (member->pid > 0) kill(member->pid, SIGKILL);
+}
+
+void rh_process_reap(rh_member *member, char *reason, size_t size) {
+  int status = 0;
+  pid_t got;
+  do got = waitpid(member->pid, &status, 0);
+  while (got < 0 && errno == EINTR);
+  if (got < 0) {
+    snprintf(reason, size, "was lost (%s)", strerror(errno));
+  } else if (WIFSIGNALED(status)) {
+    const char *name = sigdescr_np(WTERMSIG(status));
+    snprintf(reason, size, "was ended by signal %d (%s)", WTERMSIG(status), name != NULL ? name : "unknown");
+  } else {
+    snprintf(reason, size, "ended with exit status %d", WEXITSTATUS(status));
+  }
+  member->pid = 0;
+  rh_loop_unwatch(member->loop, &member->process);
+  if (member->process.fd >= 0) close(member->process.fd);
+  member->process.fd = -1;
+}

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The list of models: a sorted array that is filled at start and read afterwards.
+// Owns the specs and their strings. One owner thread. It deliberately does not check that a model can be loaded, only
+// that its file exists and looks like a format that an engine of this build reads.
+#include "model/catalogue.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/text.h"
+#include "flow/limits.h"
+#include "model/gguf.h"
+
+#define MODELS_MAX 4096
+
+struct rh_catalogue {
+  rh_model_spec **specs;  // sorted by name
+  size_t count;
+  size_t capacity;
+};
+
+#define TEXT_ROW(name, field, about) \
+  { .key = name, .type = RH_SETTING_STRING, .offset = offsetof(rh_model_spec, field), .help = about, .file_only = true }
+#define INT_ROW(name, field, low, high, initial, about)                                                     \
+  {                                                                                                         \
+    .key = name, .type = RH_SETTING_INT, .offset = offsetof(rh_model_spec, field), .default_text = initial, \
+    .min = low, .max = high, .help = about, .file_only = true                                               \
+  }
+#define BOOL_ROW(name, field, about) \
+  { .key = name, .type = RH_SETTING_BOOL, .offset = offsetof(rh_model_spec, field), .help = about, .file_only = true }
+
+const rh_setting rh_model_settings[] = {
+    TEXT_ROW("path", path,
+             "the model's .gguf file, relative to this configuration file; or fake:... for the fake engine"),
+    TEXT_ROW("engine", engine, "llama or fake; found from the file's content when absent"),
+    INT_ROW("context", options.context, 0, 16777216, "0",
+            "tokens of one request, prompt and answer together; 0 = the model's own, at most 4096"),
+    INT_ROW("slots", options.slots, 0, 256, "0", "requests served at once; 0 = 4"),
+    INT_ROW("threads", options.threads, 0, 1024, "0", "threads that compute; 0 = the physical cores"),
+    INT_ROW("batch", options.batch, 0, 1048576, "0", "tokens of one decode call at most; 0 = 2048"),
+    INT_ROW("prefill_chunk", options.prefill_chunk, 0, 1048576, "0",
+            "prompt tokens of one step while other requests generate; 0 = 512"),
+    INT_ROW("gpu_layers", options.gpu_layers, -1, 100000, "-1", "layers kept on a GPU; -1 = all that fit, 0 = none"),
+    BOOL_ROW("mlock", options.mlock, "keep the weights in memory and never swap them out"),
+    INT_ROW("queue_max", queue_max, 1, 100000, "64", "requests that may wait for this model"),
+};
+const size_t rh_model_settings_count = sizeof rh_model_settings / sizeof *rh_model_settings;
+
+rh_catalogue *rh_catalogue_new(void) { return calloc(1, sizeof(rh_catalogue)); }
+
+static void spec_free(rh_model_spec *spec) {
+  if (spec == NULL) return;
+  free(spec->name);
+  free(spec->engine);
+  free(spec->path);
+  free(spec);
+}
+
+void rh_catalogue_free(rh_catalogue *catalogue) {
+  if (catalogue == NULL) return;
+  for (size_t i = 0; i < catalogue->count; i++) spec_free(catalogue->specs[i]);
+  free(catalogue->specs);
+  free(catalogue);
+}
+
+size_t rh_catalogue_count(const rh_catalogue *catalogue) { return catalogue->count; }
+
+const rh_model_spec *rh_catalogue_at(const rh_catalogue *catalogue, size_t index) {
+  assert(index < catalogue->count);
+  return catalogue->specs[index];
+}
+
+// Where `name` is, or where it belongs.
+static size_t find_place(const rh_catalogue *catalogue, const char *name, bool *found) {
+  size_t low = 0, high = catalogue->count;
+  *found = false;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    int order = strcmp(catalogue->specs[middle]->name, name);
+    if (order == 0) {
+      *found = true;
+      return middle;
+    }
+    if (order < 0)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+const rh_model_spec *rh_catalogue_find(const rh_catalogue *catalogue, const char *name) {
+  bool found;
+  size_t place = find_place(catalogue, name, &found);
+  return found ? catalogue->specs[place] : NULL;
+}
+
+const char *rh_catalogue_nearest(const rh_catalogue *catalogue, const char *name) {
+  if (catalogue->count == 0) return NULL;
+  const char **names = calloc(catalogue->count, sizeof *names);
+  if (names == NULL) return NULL;
+  for (size_t i = 0; i < catalogue->count; i++) names[i] = catalogue->specs[i]->name;
+  const char *nearest = rh_text_nearest(name, names, catalogue->count);
+  free(names);
+  return nearest;
+}
+
+static bool name_char_ok(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+         (c != '\0' && strchr("._:/-", c));
+}
+
+static rh_status check_name(const char *name, rh_error *error) {
+  size_t length = strlen(name);
+  bool ok = length > 0 && length <= RH_MODEL_NAME_MAX;
+  for (size_t i = 0; ok && i < length; i++) ok = name_char_ok(name[i]);
+  if (ok) return RH_OK;
+  return rh_fail_param(error, RH_INVALID, "models",
+                       "\"%.*s\" cannot be a model's name; use 1 to %d of A-Z a-z 0-9 . _ : / -", RH_MODEL_NAME_MAX,
+                       name, RH_MODEL_NAME_MAX);
+}
+
+// On success the catalogue owns the spec.
+static rh_status insert(rh_catalogue *catalogue, rh_model_spec *spec, rh_error *error) {
+  bool found;
+  size_t place = find_place(catalogue, spec->name, &found);
+  if (found) {
+    return rh_fail_param(error, RH_INVALID, "models", "two models are named \"%s\" (%s and %s); rename one", spec->name,
+                         catalogue->specs[place]->path, spec->path);
+  }
+  if (catalogue->count >= MODELS_MAX) return rh_fail(error, RH_TOO_LARGE, "more than %d models are named", MODELS_MAX);
+  if (catalogue->count == catalogue->capacity) {
+    size_t capacity = catalogue->capacity == 0 ? 16 : catalogue->capacity * 2;
+    rh_model_spec **specs = realloc(catalogue->specs, capacity * sizeof *specs);
+    if (specs == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for the list of models");
+    catalogue->specs = specs;
+    catalogue->capacity = capacity;
+  }
+  memmove(catalogue->specs + place + 1, catalogue->specs + place,
+          (catalogue->count - place) * sizeof *catalogue->specs);
+  catalogue->specs[place] = spec;
+  catalogue->count++;
+  return RH_OK;
+}
+
+// The first bytes of a regular file; nothing for a folder, a pipe or a device, which a read could hang on.
+static rh_status peek(const char *path, uint8_t *bytes, size_t size, size_t *got, struct stat *info, rh_error *error) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) {
+    if (errno == ENOENT) return rh_fail(error, RH_NOT_FOUND, "there is no file %s", path);
+    return rh_fail(error, RH_IO, "cannot open %s: %s", path, strerror(errno));
+  }
+  rh_status status = RH_OK;
+  ssize_t n = 0;
+  if (fstat(fd, info) != 0 || !S_ISREG(info->st_mode)) {
+    status = rh_fail(error, RH_INVALID, "%s is not a regular file", path);
+  } else if ((n = pread(fd, bytes, size, 0)) < 0) {
+    status = rh_fail(error, RH_IO, "cannot read %s: %s", path, strerror(errno));
+  }
+  close(fd);
+  *got = n > 0 ? (size_t)n : 0;
+  return status;
+}
+
+static rh_status set_text(char **field, const char *text, rh_error *error) {
+  char *copy = strdup(text);
+  if (copy == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for a model's settings");
+  free(*field);
+  *field = copy;
+  return RH_OK;
+}
+
+// Engines that read files: by the content's first bytes, so that a wrong suffix or a web page saved as .gguf is
+// noticed.
+static rh_status inspect_file(rh_model_spec *spec, rh_error *error) {
+  uint8_t bytes[RH_GGUF_MAGIC_BYTES];
+  size_t got;
+  struct stat info;
+  rh_error inner = {0};
+  rh_status status = peek(spec->path, bytes, sizeof bytes, &got, &info, &inner);
+  if (status != RH_OK) {
+    return rh_fail_param(error, status, "path", "model \"%s\": %s; correct its path or remove the model", spec->name,
+                         inner.message);
+  }
+  if (!rh_gguf_has_magic(bytes, got)) {
+    return rh_fail_param(error, RH_UNSUPPORTED, "path", "model \"%s\": %s is not a GGUF file; only GGUF can be served",
+                         spec->name, spec->path);
+  }
+  spec->file_bytes = info.st_size;
+  spec->modified_s = info.st_mtime;
+  if (spec->engine == NULL && (status = set_text(&spec->engine, "llama", error)) != RH_OK) return status;
+  // The worker may run in another folder, so the path must not depend on ours.
+  char *absolute = realpath(spec->path, NULL);
+  if (absolute != NULL) {
+    free(spec->path);
+    spec->path = absolute;
+  }
+  return RH_OK;
+}
+
+static rh_status inspect(rh_model_spec *spec, rh_error *error) {
+  if (spec->path == NULL || spec->path[0] == '\0') {
+    return rh_fail_param(error, RH_INVALID, "path", "model \"%s\" has no path; set it to a .gguf file", spec->name);
+  }
+  if (spec->engine != NULL && spec->engine[0] == '\0') {
+    free(spec->engine);
+    spec->engine = NULL;
+  }
+  const char *engine = spec->engine;
+  if (engine != NULL && strcmp(engine, "onnx") == 0) {
+    return rh_fail_param(error, RH_UNSUPPORTED, "engine", "model \"%s\": engine onnx is not in this version",
+                         spec->name);
+  }
+  if (engine != NULL && strcmp(engine, "llama") != 0 && strcmp(engine, "fake") != 0) {
+    return rh_fail_param(error, RH_INVALID, "engine",
+                         "model \"%s\": there is no engine \"%.64s\"; known are llama and fake", spec->name, engine);
+  }
+  bool fake_path = rh_text_starts_with(spec->path, "fake:");
+  if (engine != NULL && fake_path != (strcmp(engine, "fake") == 0)) {
+    return rh_fail_param(error, RH_INVALID, "path",
+                         "model \"%s\": paths beginning with fake: belong to engine fake, others to llama", spec->name);
+  }
+  if (!fake_path) return inspect_file(spec, error);
+  return set_text(&spec->engine, "fake", error);
+}
+
+static rh_model_spec *spec_new(const char *name, const rh_load_options *defaults, int64_t queue_max) {
+  rh_model_spec *spec = calloc(1, sizeof *spec);
+  if (spec == NULL) return NULL;
+  spec->name = strdup(name);
+  if (spec->name == NULL) {
+    free(spec);
+    return NULL;
+  }
+  spec->options = defaults != NULL ? *defaults : (rh_load_options){.gpu_layers = -1};
+  spec->queue_max = queue_max;
+  return spec;
+}
+
+// Takes `spec` over in any case.
+static rh_status finish(rh_catalogue *catalogue, rh_model_spec *spec, rh_error *error) {
+  rh_status status = inspect(spec, error);
+  if (status == RH_OK) status = insert(catalogue, spec, error);
+  if (status != RH_OK) spec_free(spec);
+  return status;
+}
+
+rh_status rh_catalogue_add_json(rh_catalogue *catalogue, const char *name, const json_t *settings,
+                                const rh_load_options *defaults, int64_t queue_max, rh_error *error) {
+  assert(catalogue != NULL && name != NULL && settings != NULL);
+  rh_status status = check_name(name, error);
+  if (status != RH_OK) return status;
+  char path[RH_MODEL_NAME_MAX + 16];
+  snprintf(path, sizeof path, "models.%s", name);
+  if (!json_is_object(settings)) {
+    return rh_fail_param(error, RH_INVALID, path, "%s must be an object such as {\"path\": \"model.gguf\"}, not %s",
+                         path, rh_json_type_name(settings));
+  }
+  rh_model_spec *spec = spec_new(name, defaults, queue_max);
+  if (spec == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for model \"%s\"", name);
+  status = rh_config_from_json(rh_model_settings, rh_model_settings_count, path, settings, NULL, spec, NULL, error);
+  if (status != RH_OK) {
+    spec_free(spec);
+    return status;
+  }
+  return finish(catalogue, spec, error);
+}
+
+rh_status rh_catalogue_add_file(rh_catalogue *catalogue, const char *name, const char *path,
+                                const rh_load_options *defaults, int64_t queue_max, rh_error *error) {
+  assert(catalogue != NULL && name != NULL && path != NULL);
+  rh_status status = check_name(name, error);
+  if (status != RH_OK) return status;
+  rh_model_spec *spec = spec_new(name, defaults, queue_max);
+  if (spec == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for model \"%s\"", name);
+  if ((status = set_text(&spec->path, path, error)) != RH_OK) {
+    spec_free(spec);
+    return status;
+  }
+  return finish(catalogue, spec, error);
+}

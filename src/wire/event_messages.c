@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// EVENT: what a worker reports on a stream. A delta is the hot path (one per token), so it is written straight as text
+// without building a JSON tree. A token's bytes may be part of a character, so they travel as an array of numbers.
+#include <stdio.h>
+#include <string.h>
+
+#include "wire/internal.h"
+
+static const char *const event_names[] = {
+    [RH_EVENT_START] = "start", [RH_EVENT_DELTA] = "delta", [RH_EVENT_PROGRESS] = "progress",
+    [RH_EVENT_USAGE] = "usage", [RH_EVENT_ERROR] = "error", [RH_EVENT_END] = "end",
+};
+#define EVENT_KINDS (sizeof event_names / sizeof event_names[0])
+
+static void append_bytes(rh_dynbuf *out, const char *bytes, size_t length) {
+  (void)rh_dynbuf_append_char(out, '[');
+  for (size_t i = 0; i < length; i++) (void)rh_dynbuf_printf(out, i == 0 ? "%u" : ",%u", (unsigned char)bytes[i]);
+  (void)rh_dynbuf_append_char(out, ']');
+}
+
+// [[token, logprob, [bytes], [[token, logprob, [bytes]], ...]], ...]
+static void append_logprobs(rh_dynbuf *out, const rh_event *event) {
+  (void)rh_dynbuf_append_text(out, ",\"logprobs\":[");
+  for (size_t i = 0; i < event->as.delta.logprob_count; i++) {
+    const rh_token_logprob *token = &event->as.delta.tokens[i];
+    (void)rh_dynbuf_printf(out, "%s[%d,%.7g,", i == 0 ? "" : ",", token->token, (double)token->logprob);
+    append_bytes(out, token->bytes, token->length);
+    (void)rh_dynbuf_append_text(out, ",[");
+    for (size_t j = 0; j < token->top_count; j++) {
+      (void)rh_dynbuf_printf(out, "%s[%d,%.7g,", j == 0 ? "" : ",", token->top[j].token,
+                             (double)token->top[j].logprob);
+      append_bytes(out, token->top[j].bytes, token->top[j].length);
+      (void)rh_dynbuf_append_char(out, ']');
+    }
+    (void)rh_dynbuf_append_text(out, "]]");
+  }
+  (void)rh_dynbuf_append_char(out, ']');
+}
+
+static rh_status write_delta(rh_dynbuf *out, uint32_t stream, const rh_event *event) {
+  rh_dynbuf json;
+  rh_dynbuf_init(&json, RH_FRAME_BYTES_MAX / 2);
+  (void)rh_dynbuf_append_text(&json, "{\"event\":\"delta\",\"text\":");
+  (void)rh_json_append_string(&json, event->as.delta.text, event->as.delta.length);
+  (void)rh_dynbuf_printf(&json, ",\"tokens\":%d", event->as.delta.token_count);
+  if (event->as.delta.logprob_count > 0) append_logprobs(&json, event);
+  (void)rh_dynbuf_append_char(&json, '}');
+  rh_status status = json.failed ? RH_TOO_LARGE
+                                 : rh_frame_encode(out, RH_FRAME_EVENT, stream, rh_dynbuf_data(&json), json.length,
+                                                   NULL, 0);
+  rh_dynbuf_free(&json);
+  return status;
+}
+
+rh_status rh_event_write(rh_dynbuf *out, uint32_t stream, const rh_event *event) {
+  if (event->kind == RH_EVENT_DELTA) return write_delta(out, stream, event);
+  json_t *object = json_pack("{s:s}", "event", event_names[event->kind]);
+  if (object == NULL) return RH_NO_MEMORY;
+  json_t *more = NULL;
+  switch (event->kind) {
+    case RH_EVENT_START:
+      more = json_pack("{s:I,s:I}", "prompt_tokens", (json_int_t)event->as.start.prompt_tokens, "cached_tokens",
+                       (json_int_t)event->as.start.cached_tokens);
+      break;
+    case RH_EVENT_PROGRESS: more = json_pack("{s:f}", "fraction", event->as.progress.fraction); break;
+    case RH_EVENT_USAGE:
+      more = json_pack("{s:I,s:I,s:I,s:f,s:f}", "prompt_tokens", (json_int_t)event->as.usage.prompt_tokens,
+                       "completion_tokens", (json_int_t)event->as.usage.completion_tokens, "cached_tokens",
+                       (json_int_t)event->as.usage.cached_tokens, "prompt_ms", event->as.usage.prompt_ms, "decode_ms",
+                       event->as.usage.decode_ms);
+      break;
+    case RH_EVENT_ERROR:
+      more = json_pack("{s:s,s:s,s:s}", "status", rh_status_name(event->as.error.status), "param",
+                       event->as.error.param, "message", event->as.error.message);
+      // An engine's message may quote a stranger's bytes; the status must arrive even when its words cannot.
+      if (more == NULL) {
+        more = json_pack("{s:s,s:s}", "status", rh_status_name(event->as.error.status), "message",
+                         "the engine's message was not valid UTF-8");
+      }
+      break;
+    case RH_EVENT_END:
+      more = json_pack("{s:s,s:s?}", "finish", event->as.end.finish == RH_FINISH_LENGTH ? "length" : "stop", "stop",
+                       event->as.end.stop);
+      break;
+    case RH_EVENT_DELTA: break;
+  }
+  if (more == NULL || json_object_update(object, more) != 0) {
+    json_decref(more);
+    json_decref(object);
+    return RH_NO_MEMORY;
+  }
+  json_decref(more);
+  return rh_frame_encode_object(out, RH_FRAME_EVENT, stream, object);
+}
+
+static char *read_bytes(const json_t *array, rh_arena *arena, size_t *length) {
+  *length = json_array_size(array);
+  char *bytes = rh_arena_alloc(arena, *length + 1);
+  for (size_t i = 0; bytes != NULL && i < *length; i++) {
+    bytes[i] = (char)json_integer_value(json_array_get(array, i));
+  }
+  return bytes;
+}
+
+static bool read_logprob(const json_t *row, rh_arena *arena, rh_token_logprob *token) {
+  token->token = (int32_t)json_integer_value(json_array_get(row, 0));
+  token->logprob = (float)json_number_value(json_array_get(row, 1));
+  token->bytes = read_bytes(json_array_get(row, 2), arena, &token->length);
+  const json_t *top = json_array_get(row, 3);
+  token->top_count = json_array_size(top);
+  if (token->bytes == NULL || token->top_count > RH_TOP_LOGPROBS_MAX) return false;
+  rh_top_logprob *list = rh_arena_alloc_array(arena, token->top_count + 1, sizeof *list);
+  for (size_t i = 0; list != NULL && i < token->top_count; i++) {
+    const json_t *item = json_array_get(top, i);
+    list[i].token = (int32_t)json_integer_value(json_array_get(item, 0));
+    list[i].logprob = (float)json_number_value(json_array_get(item, 1));
+    list[i].bytes = read_bytes(json_array_get(item, 2), arena, &list[i].length);
+    if (list[i].bytes == NULL) return false;
+  }
+  token->top = list;
+  return list != NULL;
+}
+
+static void read_delta(rh_reader *reader, rh_arena *arena, rh_event *event) {
+  const json_t *text = json_object_get(reader->object, "text");
+  event->as.delta.length = json_string_length(text);
+  event->as.delta.text = rh_arena_strndup(arena, json_is_string(text) ? json_string_value(text) : "",
+                                          event->as.delta.length);
+  event->as.delta.token_count = (int32_t)rh_reader_int(reader, "tokens", 0);
+  const json_t *rows = rh_reader_array(reader, "logprobs");
+  size_t count = json_array_size(rows);
+  if (event->as.delta.text == NULL) rh_reader_fail(reader, "a delta is too large");
+  if (count == 0) return;
+  rh_token_logprob *tokens = rh_arena_alloc_array(arena, count, sizeof *tokens);
+  for (size_t i = 0; tokens != NULL && i < count; i++) {
+    if (!read_logprob(json_array_get(rows, i), arena, &tokens[i])) tokens = NULL;
+  }
+  if (tokens == NULL) {
+    rh_reader_fail(reader, "a delta's logprobs are malformed");
+    return;
+  }
+  event->as.delta.tokens = tokens;
+  event->as.delta.logprob_count = count;
+}
+
+static void read_error(rh_reader *reader, rh_event *event) {
+  const char *status = rh_reader_string(reader, "status");
+  const char *param = rh_reader_string(reader, "param");
+  const char *message = rh_reader_string(reader, "message");
+  event->as.error.status = rh_status_from_name(status != NULL ? status : "");
+  if (event->as.error.status == RH_OK) event->as.error.status = RH_INTERNAL;
+  rh_text_copy(event->as.error.param, sizeof event->as.error.param, param != NULL ? param : "");
+  rh_text_copy(event->as.error.message, sizeof event->as.error.message, message != NULL ? message : "");
+}
+
+static void read_usage(rh_reader *reader, rh_event *event) {
+  event->as.usage.prompt_tokens = rh_reader_int(reader, "prompt_tokens", 0);
+  event->as.usage.completion_tokens = rh_reader_int(reader, "completion_tokens", 0);
+  event->as.usage.cached_tokens = rh_reader_int(reader, "cached_tokens", 0);
+  event->as.usage.prompt_ms = rh_reader_number(reader, "prompt_ms", 0);
+  event->as.usage.decode_ms = rh_reader_number(reader, "decode_ms", 0);
+}
+
+static void read_end(rh_reader *reader, rh_arena *arena, rh_event *event) {
+  const char *finish = rh_reader_string(reader, "finish");
+  event->as.end.finish = finish != NULL && strcmp(finish, "length") == 0 ? RH_FINISH_LENGTH : RH_FINISH_STOP;
+  event->as.end.stop = rh_arena_strdup(arena, rh_reader_string(reader, "stop"));
+}
+
+rh_status rh_event_read(const rh_frame *frame, rh_arena *arena, rh_event *event, rh_error *error) {
+  json_t *root = NULL;
+  rh_reader reader;
+  rh_status status = rh_reader_open(frame, "EVENT", &root, &reader, error);
+  if (status != RH_OK) return status;
+  const char *name = rh_reader_string(&reader, "event");
+  size_t kind = 0;
+  while (kind < EVENT_KINDS && (name == NULL || strcmp(name, event_names[kind]) != 0)) kind++;
+  *event = (rh_event){.kind = (rh_event_kind)(kind < EVENT_KINDS ? kind : 0)};
+  if (kind == EVENT_KINDS) rh_reader_fail(&reader, "EVENT of a kind that is not known");
+  if (reader.status == RH_OK) {
+    switch (event->kind) {
+      case RH_EVENT_START:
+        event->as.start.prompt_tokens = rh_reader_int(&reader, "prompt_tokens", 0);
+        event->as.start.cached_tokens = rh_reader_int(&reader, "cached_tokens", 0);
+        break;
+      case RH_EVENT_DELTA: read_delta(&reader, arena, event); break;
+      case RH_EVENT_PROGRESS: event->as.progress.fraction = rh_reader_number(&reader, "fraction", 0); break;
+      case RH_EVENT_USAGE: read_usage(&reader, event); break;
+      case RH_EVENT_ERROR: read_error(&reader, event); break;
+      case RH_EVENT_END: read_end(&reader, arena, event); break;
+    }
+  }
+  json_decref(root);
+  return reader.status;
+}

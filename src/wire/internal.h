@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Private to src/wire: how a frame's JSON is built and read.
+#ifndef RH_WIRE_INTERNAL_H
+#define RH_WIRE_INTERNAL_H
+
+#include "base/json.h"
+#include "wire/message.h"
+
+// Reads run over all fields first and ask for the outcome once: after an error the later calls do nothing.
+typedef struct rh_reader {
+  const json_t *object;
+  rh_error *error;
+  rh_status status;
+} rh_reader;
+
+// Parse a frame's JSON as an object. `*root` is a new reference (NULL on error); `what` names the frame in errors.
+rh_status rh_reader_open(const rh_frame *frame, const char *what, json_t **root, rh_reader *reader, rh_error *error);
+int64_t rh_reader_int(rh_reader *reader, const char *key, int64_t fallback);
+double rh_reader_number(rh_reader *reader, const char *key, double fallback);
+bool rh_reader_bool(rh_reader *reader, const char *key, bool fallback);
+const char *rh_reader_string(rh_reader *reader, const char *key);  // NULL when absent; belongs to the object
+const json_t *rh_reader_array(rh_reader *reader, const char *key);
+rh_status rh_reader_fail(rh_reader *reader, const char *what);  // RH_PROTOCOL with a reason
+
+// Wrap `object` (whose reference is taken; NULL = out of memory) into a frame.
+rh_status rh_frame_encode_object(rh_dynbuf *out, rh_frame_type type, uint32_t stream, json_t *object);
+
+#endif

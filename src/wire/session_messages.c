@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The messages about the worker itself: HELLO, LOAD, LOAD_PROGRESS, LOADED, STATS and PONG, CREDIT.
+#include <stddef.h>
+
+#include "wire/internal.h"
+
+rh_status rh_hello_write(rh_dynbuf *out, const rh_hello *hello) {
+  return rh_frame_encode_object(out, RH_FRAME_HELLO, 0,
+                                json_pack("{s:I,s:s,s:s,s:I}", "version", (json_int_t)hello->version, "name",
+                                          hello->name, "engines", hello->engines, "pid", (json_int_t)hello->pid));
+}
+
+rh_status rh_hello_read(const rh_frame *frame, rh_hello *hello, rh_error *error) {
+  json_t *root = NULL;
+  rh_reader reader;
+  rh_status status = rh_reader_open(frame, "HELLO", &root, &reader, error);
+  if (status != RH_OK) return status;
+  *hello = (rh_hello){0};
+  int64_t version = rh_reader_int(&reader, "version", -1);
+  if (version < 0 || version > UINT32_MAX) rh_reader_fail(&reader, "HELLO without a version");
+  hello->version = (uint32_t)version;
+  hello->pid = rh_reader_int(&reader, "pid", 0);
+  const char *name = rh_reader_string(&reader, "name");
+  const char *engines = rh_reader_string(&reader, "engines");
+  rh_text_copy(hello->name, sizeof hello->name, name != NULL ? name : "");
+  rh_text_copy(hello->engines, sizeof hello->engines, engines != NULL ? engines : "");
+  json_decref(root);
+  return reader.status;
+}
+
+// The options of a load as a table, so that writing and reading cannot drift apart.
+typedef struct rh_option_row {
+  const char *key;
+  size_t offset;
+} rh_option_row;
+
+static const rh_option_row load_options[] = {
+    {"context", offsetof(rh_load_options, context)},
+    {"slots", offsetof(rh_load_options, slots)},
+    {"threads", offsetof(rh_load_options, threads)},
+    {"batch", offsetof(rh_load_options, batch)},
+    {"prefill_chunk", offsetof(rh_load_options, prefill_chunk)},
+    {"gpu_layers", offsetof(rh_load_options, gpu_layers)},
+};
+#define LOAD_OPTION_COUNT (sizeof load_options / sizeof load_options[0])
+
+rh_status rh_load_write(rh_dynbuf *out, const rh_load *load) {
+  json_t *object = json_pack("{s:s,s:s,s:b}", "engine", load->engine, "path", load->path, "mlock",
+                             (int)load->options.mlock);
+  for (size_t i = 0; object != NULL && i < LOAD_OPTION_COUNT; i++) {
+    const int64_t *field = (const int64_t *)(const void *)((const char *)&load->options + load_options[i].offset);
+    json_object_set_new(object, load_options[i].key, json_integer(*field));
+  }
+  return rh_frame_encode_object(out, RH_FRAME_LOAD, 0, object);
+}
+
+rh_status rh_load_read(const rh_frame *frame, rh_arena *arena, rh_load *load, rh_error *error) {
+  json_t *root = NULL;
+  rh_reader reader;
+  rh_status status = rh_reader_open(frame, "LOAD", &root, &reader, error);
+  if (status != RH_OK) return status;
+  *load = (rh_load){0};
+  load->engine = rh_arena_strdup(arena, rh_reader_string(&reader, "engine"));
+  load->path = rh_arena_strdup(arena, rh_reader_string(&reader, "path"));
+  if (load->engine == NULL || load->path == NULL) rh_reader_fail(&reader, "LOAD needs an engine and a path");
+  for (size_t i = 0; i < LOAD_OPTION_COUNT; i++) {
+    int64_t *field = (int64_t *)(void *)((char *)&load->options + load_options[i].offset);
+    *field = rh_reader_int(&reader, load_options[i].key, 0);
+  }
+  load->options.mlock = rh_reader_bool(&reader, "mlock", false);
+  json_decref(root);
+  return reader.status;
+}
+
+rh_status rh_load_progress_write(rh_dynbuf *out, double fraction) {
+  return rh_frame_encode_object(out, RH_FRAME_LOAD_PROGRESS, 0, json_pack("{s:f}", "fraction", fraction));
+}
+
+rh_status rh_load_progress_read(const rh_frame *frame, double *fraction, rh_error *error) {
+  json_t *root = NULL;
+  rh_reader reader;
+  rh_status status = rh_reader_open(frame, "LOAD_PROGRESS", &root, &reader, error);
+  if (status != RH_OK) return status;
+  double value = rh_reader_number(&reader, "fraction", 0);
+  *fraction = value < 0 ? 0 : value > 1 ? 1 : value;
+  json_decref(root);
+  return reader.status;
+}
+
+static const rh_option_row info_integers[] = {
+    {"context", offsetof(rh_model_info, context)},       {"context_trained", offsetof(rh_model_info, context_trained)},
+    {"slots", offsetof(rh_model_info, slots)},           {"vocabulary", offsetof(rh_model_info, vocabulary)},
+    {"parameters", offsetof(rh_model_info, parameters)}, {"bytes", offsetof(rh_model_info, bytes)},
+};
+
+typedef struct rh_text_row {
+  const char *key;
+  size_t offset;
+  size_t size;
+} rh_text_row;
+
+#define TEXT_ROW(field) {#field, offsetof(rh_model_info, field), sizeof(((rh_model_info *)0)->field)}
+static const rh_text_row info_texts[] = {
+    TEXT_ROW(engine),       TEXT_ROW(engine_version), TEXT_ROW(description),  TEXT_ROW(architecture),
+    TEXT_ROW(quantization), TEXT_ROW(device),         TEXT_ROW(acceleration),
+};
+
+rh_status rh_loaded_write(rh_dynbuf *out, const rh_model_info *info) {
+  json_t *object = json_pack("{s:b,s:f}", "has_chat_template", (int)info->has_chat_template, "load_ms", info->load_ms);
+  for (size_t i = 0; object != NULL && i < sizeof info_texts / sizeof info_texts[0]; i++) {
+    json_object_set_new(object, info_texts[i].key, json_string((const char *)info + info_texts[i].offset));
+  }
+  for (size_t i = 0; object != NULL && i < sizeof info_integers / sizeof info_integers[0]; i++) {
+    const int64_t *field = (const int64_t *)(const void *)((const char *)info + info_integers[i].offset);
+    json_object_set_new(object, info_integers[i].key, json_integer(*field));
+  }
+  return rh_frame_encode_object(out, RH_FRAME_LOADED, 0, object);
+}
+
+rh_status rh_loaded_read(const rh_frame *frame, rh_model_info *info, rh_error *error) {
+  json_t *root = NULL;
+  rh_reader reader;
+  rh_status status = rh_reader_open(frame, "LOADED", &root, &reader, error);
+  if (status != RH_OK) return status;
+  *info = (rh_model_info){0};
+  for (size_t i = 0; i < sizeof info_texts / sizeof info_texts[0]; i++) {
+    const char *text = rh_reader_string(&reader, info_texts[i].key);
+    rh_text_copy((char *)info + info_texts[i].offset, info_texts[i].size, text != NULL ? text : "");
+  }
+  for (size_t i = 0; i < sizeof info_integers / sizeof info_integers[0]; i++) {
+    int64_t *field = (int64_t *)(void *)((char *)info + info_integers[i].offset);
+    *field = rh_reader_int(&reader, info_integers[i].key, 0);
+  }
+  info->has_chat_template = rh_reader_bool(&reader, "has_chat_template", false);
+  info->load_ms = rh_reader_number(&reader, "load_ms", 0);
+  if (reader.status == RH_OK && (info->slots < 1 || info->slots > 4096)) {
+    rh_reader_fail(&reader, "LOADED must state 1 to 4096 slots");
+  }
+  json_decref(root);
+  return reader.status;
+}
+
+rh_status rh_credit_write(rh_dynbuf *out, uint32_t stream, uint32_t credit) {
+  return rh_frame_encode_object(out, RH_FRAME_CREDIT, stream, json_pack("{s:I}", "credit", (json_int_t)credit));
+}
+
+rh_status rh_credit_read(const rh_frame *frame, uint32_t *credit, rh_error *error) {
+  json_t *root = NULL;
+  rh_reader reader;
+  rh_status status = rh_reader_open(frame, "CREDIT", &root, &reader, error);
+  if (status != RH_OK) return status;
+  int64_t value = rh_reader_int(&reader, "credit", -1);
+  if (value < 0 || value > 1000000) rh_reader_fail(&reader, "credit must be 0 to 1000000");
+  *credit = (uint32_t)value;
+  json_decref(root);
+  return reader.status;
+}
+
+rh_status rh_stats_write(rh_dynbuf *out, rh_frame_type type, const rh_worker_stats *stats) {
+  json_t *object = json_pack(
+      "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "rss_bytes", (json_int_t)stats->rss_bytes, "active_runs",
+      (json_int_t)stats->active_runs, "waiting_runs", (json_int_t)stats->waiting_runs, "paused_runs",
+      (json_int_t)stats->paused_runs, "steps", (json_int_t)stats->steps, "prompt_tokens",
+      (json_int_t)stats->prompt_tokens, "cached_tokens", (json_int_t)stats->cached_tokens, "generated_tokens",
+      (json_int_t)stats->generated_tokens, "cancelled_runs", (json_int_t)stats->cancelled_runs, "step_age_ms",
+      stats->step_age_ms);
+  return rh_frame_encode_object(out, type, 0, object);
+}
+
+static uint64_t not_negative(int64_t value) { return value < 0 ? 0 : (uint64_t)value; }
+
+rh_status rh_stats_read(const rh_frame *frame, rh_worker_stats *stats, rh_error *error) {
+  json_t *root = NULL;
+  rh_reader reader;
+  rh_status status = rh_reader_open(frame, "STATS", &root, &reader, error);
+  if (status != RH_OK) return status;
+  stats->rss_bytes = rh_reader_int(&reader, "rss_bytes", 0);
+  stats->active_runs = rh_reader_int(&reader, "active_runs", 0);
+  stats->waiting_runs = rh_reader_int(&reader, "waiting_runs", 0);
+  stats->paused_runs = rh_reader_int(&reader, "paused_runs", 0);
+  stats->steps = not_negative(rh_reader_int(&reader, "steps", 0));
+  stats->prompt_tokens = not_negative(rh_reader_int(&reader, "prompt_tokens", 0));
+  stats->cached_tokens = not_negative(rh_reader_int(&reader, "cached_tokens", 0));
+  stats->generated_tokens = not_negative(rh_reader_int(&reader, "generated_tokens", 0));
+  stats->cancelled_runs = not_negative(rh_reader_int(&reader, "cancelled_runs", 0));
+  stats->step_age_ms = rh_reader_number(&reader, "step_age_ms", 0);
+  json_decref(root);
+  return reader.status;
+}
