@@ -190,7 +190,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", help="the file to write")
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--no-template", dest="template", action="store_const", const="", default=CHATML, help="without a template")
+    group.add_argument("--no-template", dest="template", action="store_const", const="", default=CHATML,
+                       help="without a chat template")
     group.add_argument("--template", default=CHATML, metavar="TEXT", help="another chat template than ChatML")
     parser.add_argument("--context", type=int, default=512, metavar="N", help="trained context length (512)")
     parser.add_argument("--truncate", type=int, metavar="N", help="keep only the first N bytes")

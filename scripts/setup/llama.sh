@@ -52,9 +52,9 @@ npm_pack() {
 unpack_llama_source() {
   local folder
   folder="$(scratch llama-source)"
-  tar -xzf "$1" -C "$folder" package/llama/gitRelease.bundle
+  tar --no-same-owner -xzf "$1" -C "$folder" package/llama/gitRelease.bundle
   # Templates and hooks of the user's git have no business here.
-  git -c init.templateDir= clone --quiet --depth 1 "file://$folder/package/llama/gitRelease.bundle" "$folder/llama.cpp" \
+  git -c init.templateDir= clone --quiet "$folder/package/llama/gitRelease.bundle" "$folder/llama.cpp" \
     2>"$folder/git.log" || { cat "$folder/git.log" >&2; die "the llama.cpp source in the package cannot be cloned"; }
   replace "$folder/llama.cpp" "$DEPS/llama.cpp"
   rm -rf "$folder"
@@ -64,8 +64,8 @@ unpack_llama_source() {
 unpack_llama_libraries() {
   local folder
   folder="$(scratch llama-libraries)"
-  tar -xzf "$1" -C "$folder" --strip-components=3 --wildcards 'package/bins/*/*.so'
-  tar -xzf "$1" -C "$folder" --strip-components=1 package/LICENSE
+  tar --no-same-owner -xzf "$1" -C "$folder" --strip-components=3 --wildcards 'package/bins/*/*.so'
+  tar --no-same-owner -xzf "$1" -C "$folder" --strip-components=1 package/LICENSE
   replace "$folder" "$DEPS/llama"
 }
 

@@ -45,11 +45,11 @@ package_present() {
   esac
 }
 
-# A Python that can make virtual environments, the system's own first: others in PATH may be anything.
+# A Python 3.11 or newer that can make virtual environments, the system's own first: others in PATH may be anything.
 find_python() {
   local candidate
   for candidate in /usr/bin/python3 python3; do
-    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 9))' >/dev/null 2>&1; then
+    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
       printf '%s\n' "$candidate"
       return
     fi
@@ -107,7 +107,7 @@ setup_system() {
     die "apt-get could not install the packages; its last messages are above" "Type yourself:  $command"
   fi
   mapfile -t missing < <(missing_packages "$1")
-  [ ${#missing[@]} -eq 0 ] || die "installed, but still not usable: ${missing[*]}" "Is PATH complete? It is: $PATH"
+  [ ${#missing[@]} -eq 0 ] || die "installed, but still not usable: ${missing[*]}" "Python must be 3.11 or newer, and PATH complete; it is: $PATH"
 }
 
 # Debian's Prometheus for the tests: unpacked, not installed, because its package would start a service.

@@ -38,10 +38,10 @@ struct rh_field {
   const char *name;  // NULL ends a table
   // Called when the field is there and not null.
   rh_status (*read)(rh_decoding *decoding, const rh_field *field);
-  size_t offset;     // in rh_request, or in rh_api_notes when `in_notes`
+  size_t offset;  // in rh_request, or in rh_api_notes when `in_notes`
   bool in_notes;
   double min, max;   // of a number; `max` also bounds the bytes of a string
-  const char *text;  // why it is refused, or which values a word may have
+  const char *text;  // why it is refused
 };
 
 #define RH_FIELD_REQUEST(member) .offset = offsetof(rh_request, member)

@@ -64,7 +64,7 @@ static rh_status read_role(rh_decoding *decoding, const json_t *message, const c
 
 // The text of one part; borrowed from the body.
 static rh_status read_part(rh_decoding *decoding, const json_t *part, const char *path, const char **out) {
-  char where[PATH_BYTES_MAX];
+  char where[2 * PATH_BYTES_MAX];
   const char *type = NULL;
   if (!json_is_object(part)) {
     return rh_fail_param(decoding->error, RH_INVALID, path, "\"%s\" must be an object, not %s", path,
@@ -91,7 +91,7 @@ static rh_status join_parts(rh_decoding *decoding, const json_t *parts, const ch
   size_t length = 0;
   if (count == 0) return rh_fail_param(decoding->error, RH_INVALID, path, "\"%s\" is an empty array", path);
   for (size_t i = 0; i < count; i++) {
-    char where[PATH_BYTES_MAX];
+    char where[2 * PATH_BYTES_MAX];
     const char *text = NULL;
     (void)snprintf(where, sizeof where, "%s[%zu]", path, i);
     rh_status status = read_part(decoding, json_array_get(parts, i), where, &text);

@@ -63,6 +63,28 @@ void rh_arena_free(rh_arena *arena) {
   free(arena);
 }
 
+void rh_arena_reset(rh_arena *arena) {
+  block *kept = arena->first;
+  if (kept == NULL) return;
+  for (block *at = kept->next, *next; at != NULL; at = next) {
+    next = at->next;
+    UNPOISON(at->bytes, at->size);
+    free(at);
+  }
+  kept->next = NULL;
+  arena->bytes = 0;
+  if (kept->size > BLOCK_LARGEST) {  // made for one large allocation: not worth keeping
+    UNPOISON(kept->bytes, kept->size);
+    free(kept);
+    arena->first = NULL;
+    return;
+  }
+  UNPOISON(kept->bytes, kept->used);
+  memset(kept->bytes, 0, kept->used);  // allocations are promised to be zeroed
+  POISON(kept->bytes, kept->size);
+  kept->used = 0;
+}
+
 static block *block_new(size_t size) {
   block *made = calloc(1, sizeof *made + size);
   if (made == NULL) return NULL;

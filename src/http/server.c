@@ -40,6 +40,9 @@ static void count_connection(void *ctx, struct MHD_Connection *connection, void 
   } else {
     assert(server->connections > 0);
     server->connections--;
+    // At its limit of connections (or of descriptors) the library stops accepting, and it looks whether it may accept
+    // again only when it runs.
+    server->dirty = true;
   }
 }
 

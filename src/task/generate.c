@@ -36,6 +36,7 @@ struct rh_generation {
   uint64_t last_ns;
   uint64_t paused_ns;     // when the pause began
   bool paused;
+  bool context_full;      // told while paused: the end waits for the pause's end
   bool finished;
 };
 
@@ -109,6 +110,11 @@ static rh_next conclude(rh_generation *generation, rh_finish finish, const char 
   return RH_NEXT_STOP;
 }
 
+static void conclude_full(rh_generation *generation) {
+  rh_dynbuf_clear(&generation->text);
+  (void)conclude(generation, RH_FINISH_LENGTH, NULL);
+}
+
 // The token's text through the matcher into generation->text.
 static rh_status feed(rh_generation *generation, const rh_token *token, const char **stop) {
   if (generation->wants_logprobs) {
@@ -154,10 +160,13 @@ static void on_prompt_progress(void *ctx, int64_t done, int64_t total) {
   push(generation, &event);
 }
 
+// An engine may say this in the same step as the last token, whose delta may have used up the sink's room. The text that
+// is still held back would be one delta too many, so the end waits until the sink has room again.
 static void on_context_full(void *ctx) {
   rh_generation *generation = ctx;
-  rh_dynbuf_clear(&generation->text);
-  (void)conclude(generation, RH_FINISH_LENGTH, NULL);
+  generation->sequence = NULL;
+  generation->context_full = true;
+  if (!generation->paused) conclude_full(generation);
 }
 
 static void on_failed(void *ctx, const rh_error *error) { (void)fail(ctx, error); }
@@ -208,7 +217,7 @@ rh_status rh_generation_start(const rh_engine_ops *ops, rh_engine *engine, const
 bool rh_generation_finished(const rh_generation *generation) { return generation->finished; }
 
 void rh_generation_pause(rh_generation *generation, bool paused) {
-  if (generation->sequence == NULL || generation->paused == paused) return;
+  if (generation->finished || generation->paused == paused) return;
   generation->paused = paused;
   uint64_t now = rh_clock_now_ns();
   if (paused) {
@@ -222,7 +231,11 @@ void rh_generation_pause(rh_generation *generation, bool paused) {
       generation->last_ns += waited;
     }
   }
-  generation->ops->pause(generation->engine, generation->sequence, paused);
+  if (generation->sequence != NULL) {
+    generation->ops->pause(generation->engine, generation->sequence, paused);
+  } else if (!paused && generation->context_full) {
+    conclude_full(generation);
+  }
 }
 
 void rh_generation_free(rh_generation *generation) {

@@ -298,7 +298,7 @@ static void bad_files_are_refused(void **state) {
 
   size_t size = 0;
   char *bytes = read_tiny(&size);
-  // Cut inside the metadata, inside the tensor list and inside the data: llama notices each, and its words are passed on.
+  // Cut inside the metadata, the tensor list and the data: llama notices each, and its words are passed on.
   const size_t cuts[] = {30, 2000, 12000, size / 2, size - 1};
   for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
     assert_int_equal(load_bytes(bytes, cuts[i], &error), RH_LOAD_FAILED);

@@ -15,6 +15,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +51,8 @@ struct app {
   bool timed_out;
   void (*client)(app *self);
   // what the handlers saw
-  unsigned heads, requests, drains, waits, gones, done_complete, done_cut;
+  unsigned heads, requests, drains, gones, done_complete;
+  atomic_uint waits, done_cut;  // clients look at these while the loop runs
   size_t body_length;
   bool body_ok;
   size_t flood_bytes;       // how much /flood sends

@@ -28,19 +28,21 @@ static uint64_t little_endian(const unsigned char *bytes, size_t count) {
 
 static rh_status check_head(const char *path, const unsigned char *head, uint64_t size, rh_error *error) {
   if (memcmp(head, "GGUF", 4) != 0) {
-    return rh_fail(error, RH_LOAD_FAILED, "%s is no GGUF model: its first four bytes are %02x %02x %02x %02x, not "
-                   "\"GGUF\"", path, head[0], head[1], head[2], head[3]);
+    return rh_fail(error, RH_LOAD_FAILED,
+                   "%s is no GGUF model: its first four bytes are %02x %02x %02x %02x, not \"GGUF\"", path, head[0],
+                   head[1], head[2], head[3]);
   }
   uint64_t version = little_endian(head + 4, 4);
   if (version < 2 || version > 3) {
-    return rh_fail(error, RH_LOAD_FAILED, "%s is a GGUF file of version %llu%s; this build reads versions 2 and 3", path,
-                   (unsigned long long)version, (version & 0xffff) == 0 ? " (a big-endian file?)" : "");
+    return rh_fail(error, RH_LOAD_FAILED, "%s is a GGUF file of version %llu%s; this build reads versions 2 and 3",
+                   path, (unsigned long long)version, (version & 0xffff) == 0 ? " (a big-endian file?)" : "");
   }
   uint64_t tensors = little_endian(head + 8, 8);
   uint64_t entries = little_endian(head + 16, 8);
   if (tensors > TENSORS_MAX || entries > ENTRIES_MAX || (tensors + entries) * ITEM_BYTES_MIN > size) {
-    return rh_fail(error, RH_LOAD_FAILED, "%s is damaged: it claims %llu tensors and %llu metadata entries in %llu bytes",
-                   path, (unsigned long long)tensors, (unsigned long long)entries, (unsigned long long)size);
+    return rh_fail(error, RH_LOAD_FAILED,
+                   "%s is damaged: it claims %llu tensors and %llu metadata entries in %llu bytes", path,
+                   (unsigned long long)tensors, (unsigned long long)entries, (unsigned long long)size);
   }
   if (tensors == 0) {
     return rh_fail(error, RH_LOAD_FAILED, "%s holds no tensors (a vocabulary file?); it cannot generate text", path);

@@ -3,7 +3,8 @@
 // What the files of this folder share. Nobody outside includes this.
 //
 // One llama context serves all slots. A slot is one of llama's sequence ids with the list of tokens whose keys and
-// values its cache holds; the list outlives the run, so that the next prompt with the same beginning need not compute it.
+// values its cache holds; the list outlives the run, so that the next prompt with the same beginning need not compute
+// them again.
 #ifndef RH_ENGINE_LLAMA_INTERNAL_H
 #define RH_ENGINE_LLAMA_INTERNAL_H
 

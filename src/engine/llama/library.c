@@ -203,7 +203,7 @@ static void append_device(rh_dynbuf *out, ggml_backend_dev_t device) {
 
 rh_status rh_llama_library_probe(rh_dynbuf *out) {
   const rh_llama_library *found = rh_llama_library_get();
-  char reason[512];
+  char reason[sizeof library.folder + 512];
   if (found->has_cpu) {
     gpu_reason(reason, sizeof reason);
   } else {

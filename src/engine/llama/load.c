@@ -49,8 +49,9 @@ static rh_status check_options(const rh_load_options *options, rh_error *error) 
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     if (rows[i].value >= 0 && rows[i].value <= rows[i].max) continue;
-    return rh_fail_param(error, RH_INVALID, rows[i].name, "%s is %lld, but must be between 0 and %lld (0 = choose for me)",
-                         rows[i].name, (long long)rows[i].value, (long long)rows[i].max);
+    return rh_fail_param(error, RH_INVALID, rows[i].name,
+                         "%s is %lld, but must be between 0 and %lld (0 = choose for me)", rows[i].name,
+                         (long long)rows[i].value, (long long)rows[i].max);
   }
   return RH_OK;
 }
@@ -198,8 +199,9 @@ rh_status rh_llama_load(const rh_load *load, bool (*progress)(void *ctx, double 
   if (status != RH_OK) return status;
   const rh_llama_library *library = rh_llama_library_get();
   if (!library->has_cpu) {
-    return rh_fail(error, RH_LOAD_FAILED, "llama.cpp found no CPU backend in %s; set ROUNDHOUSE_LLAMA_DIR to the folder "
-                   "that holds libggml-cpu", library->folder);
+    return rh_fail(error, RH_LOAD_FAILED,
+                   "llama.cpp found no CPU backend in %s; set ROUNDHOUSE_LLAMA_DIR to the folder of libggml-cpu*.so",
+                   library->folder);
   }
   rh_engine *engine = calloc(1, sizeof *engine);
   if (!engine) return rh_fail(error, RH_NO_MEMORY, "not enough memory to load %s", load->path);

@@ -25,7 +25,8 @@ static void keep_best(const float *logits, int32_t vocabulary, rh_top_logprob *t
   }
 }
 
-float rh_llama_logprobs(const float *logits, int32_t vocabulary, llama_token chosen, rh_top_logprob *top, size_t count) {
+float rh_llama_logprobs(const float *logits, int32_t vocabulary, llama_token chosen, rh_top_logprob *top,
+                        size_t count) {
   assert(vocabulary > 0 && chosen >= 0 && chosen < vocabulary && count <= (size_t)vocabulary);
   float best = logits[0];
   for (int32_t i = 1; i < vocabulary; i++) best = logits[i] > best ? logits[i] : best;

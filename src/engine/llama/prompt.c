@@ -6,6 +6,7 @@
 // Not here: cutting prompts. One that does not fit is refused with the numbers; which part to leave out is the client's
 // decision.
 #include <ctype.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,16 +28,18 @@ static rh_status overflow(const rh_engine *engine, const rh_run *run, int64_t co
     (void)snprintf(larger, sizeof larger, "start the model with a larger context (it was trained for %lld)",
                    (long long)engine->context_trained);
   }
-  const char *param = param_of(&run->prompt);
   if (tokens >= context) {
-    return rh_fail_param(error, RH_CONTEXT_OVERFLOW, param, "the prompt has %s%lld tokens, but the context of this model "
-                         "here is %lld tokens and the answer needs room in it too; shorten the prompt or %s",
+    return rh_fail_param(error, RH_CONTEXT_OVERFLOW, param_of(&run->prompt),
+                         "the prompt has %s%lld tokens, but the context of this model here is %lld tokens and the "
+                         "answer needs room in it too; shorten the prompt or %s",
                          qualifier, tokens, context, larger);
   }
-  return rh_fail_param(error, RH_CONTEXT_OVERFLOW, "max_tokens", "the prompt has %s%lld tokens and max_tokens asks for "
-                       "%lld more, together %lld, but the context of this model here is %lld tokens; shorten the prompt, "
-                       "lower max_tokens to %lld or less, or %s",
-                       qualifier, tokens, asked, tokens + asked, context, context - tokens, larger);
+  // A client's max_tokens may be any number; the sum must not overflow.
+  long long together = asked > LLONG_MAX - tokens ? LLONG_MAX : tokens + asked;
+  return rh_fail_param(error, RH_CONTEXT_OVERFLOW, "max_tokens",
+                       "the prompt has %s%lld tokens and max_tokens asks for %lld more, together %lld, but the context "
+                       "of this model here is %lld tokens; shorten the prompt, lower max_tokens to %lld or less, or %s",
+                       qualifier, tokens, asked, together, context, context - tokens, larger);
 }
 
 // Prompt and answer together must fit; an answer of unknown length needs one token at least.
@@ -70,7 +73,8 @@ static rh_status tokenize(const rh_engine *engine, const rh_run *run, const char
     return rh_fail_param(error, RH_TOO_LARGE, param_of(&run->prompt), "the prompt is larger than 2 GiB");
   }
   // Text may spell special tokens, as llama-server allows for chats and completions alike.
-  int32_t result = llama_tokenize(engine->vocab, text, (int32_t)length, tokens, (int32_t)engine->context_size, true, true);
+  int32_t room = (int32_t)engine->context_size;
+  int32_t result = llama_tokenize(engine->vocab, text, (int32_t)length, tokens, room, true, true);
   // A negative result is the count that would have been needed; the smallest stands for "too many to count".
   if (result == INT32_MIN) return overflow(engine, run, INT32_MAX, "more than ", error);
   if (result < 0) return overflow(engine, run, -(int64_t)result, "", error);

@@ -61,8 +61,9 @@ static rh_status add_bias(struct llama_sampler *chain, const rh_engine *engine, 
     const rh_logit_bias *bias = &generate->logit_bias[i];
     if (bias->token < 0 || bias->token >= engine->vocabulary || isnan(bias->bias)) {
       free(all);
-      return rh_fail_param(error, RH_INVALID, "logit_bias", "logit_bias gives token %d a bias of %g; tokens of this model "
-                           "are 0 to %d", bias->token, (double)bias->bias, engine->vocabulary - 1);
+      return rh_fail_param(error, RH_INVALID, "logit_bias",
+                           "logit_bias gives token %d a bias of %g; tokens of this model are 0 to %d", bias->token,
+                           (double)bias->bias, engine->vocabulary - 1);
     }
     all[count++] = (llama_logit_bias){.token = bias->token, .bias = bias->bias};
   }
@@ -112,8 +113,12 @@ static uint32_t choose_seed(const rh_generate *generate) {
 static rh_status add_draw(struct llama_sampler *chain, const rh_generate *generate, rh_error *error) {
   rh_status status = RH_OK;
   if (generate->top_k > 0) status = add(chain, llama_sampler_init_top_k(generate->top_k), error);
-  if (status == RH_OK && generate->top_p < 1.0f) status = add(chain, llama_sampler_init_top_p(generate->top_p, 0), error);
-  if (status == RH_OK && generate->min_p > 0.0f) status = add(chain, llama_sampler_init_min_p(generate->min_p, 0), error);
+  if (status == RH_OK && generate->top_p < 1.0f) {
+    status = add(chain, llama_sampler_init_top_p(generate->top_p, 0), error);
+  }
+  if (status == RH_OK && generate->min_p > 0.0f) {
+    status = add(chain, llama_sampler_init_min_p(generate->min_p, 0), error);
+  }
   if (status == RH_OK && generate->temperature != 1.0f) {
     status = add(chain, llama_sampler_init_temp(generate->temperature), error);
   }
@@ -185,7 +190,8 @@ static void fill_logprobs(const rh_sampler *sampler, rh_engine *engine, const fl
   token->top_count = count;
 }
 
-void rh_llama_sampler_pick(rh_sampler *sampler, rh_engine *engine, int32_t index, rh_token *token, rh_top_logprob *top) {
+void rh_llama_sampler_pick(rh_sampler *sampler, rh_engine *engine, int32_t index, rh_token *token,
+                           rh_top_logprob *top) {
   const float *logits = llama_get_logits_ith(engine->context, index);
   assert(logits);
   *token = (rh_token){0};

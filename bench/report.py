@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was measured where: the machine, and the results as Markdown."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+
+def machine():
+    cpu, flags = "", set()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            cpu = value.strip()
+        if name.strip() == "flags":
+            flags = set(value.split())
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) * 1024
+    wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8")
+    return {
+        "cpu": cpu,
+        "cores": len(os.sched_getaffinity(0)),
+        "features": [flag for flag in wanted if flag in flags],
+        "memory_gib": round(memory / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+
+
+def commit(root):
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
+
+
+def number(value, digits=1):
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def overhead_table(result):
+    lines = ["| request | p50 µs | p90 µs | p99 µs | mean µs | first text p50 µs |", "|---|--:|--:|--:|--:|--:|"]
+    for name, report in result.items():
+        total, first = report["latency_us"], report["first_us"]
+        cells = [number(total[key]) for key in ("p50", "p90", "p99", "mean")]
+        lines.append(f"| {name} | {' | '.join(cells)} | {number(first['p50']) if first else '–'} |")
+    return lines
+
+
+def throughput_table(result):
+    units = {
+        "tokens_per_second": "tokens/s, all streams",
+        "stream_tokens_per_second": "tokens/s, one stream, after its first token",
+        "first_token_ms": "ms to the first token",
+    }
+    lines = ["| what | number | ours | llama-server | ours / theirs |", "|---|---|--:|--:|--:|"]
+    for row in result["rows"]:
+        what = row["what"].replace("decode_", "decode, streams: ")
+        unit = "tokens/s" if row["what"] == "prefill" else units[row["number"]]
+        lines.append(
+            f"| {what} | {unit} | {number(row['ours'])} | {number(row.get('theirs'))} | {number(row.get('ratio'), 2)} |"
+        )
+    return lines
+
+
+def cold_start_table(result):
+    return [
+        "| what | ours | llama-server | ours / theirs |",
+        "|---|--:|--:|--:|",
+        f"| spawn to first token, file in the page cache, s | {number(result['ours_s'], 2)} | "
+        f"{number(result['theirs_s'], 2)} | {number(result['ratio'], 2)} |",
+        f"| spawn to listening, ms | {number(result['listening_ms'])} | – | – |",
+        f"| spawn to listening, no model loaded, ms | {number(result['listening_without_model_ms'])} | – | – |",
+    ]
+
+
+def memory_table(result):
+    return [
+        "| requests | requests/s | RSS first MiB | RSS last MiB | growth, second half, bytes/request |",
+        "|--:|--:|--:|--:|--:|",
+        f"| {result['requests']:,} | {number(result['requests_per_second'], 0)} | "
+        f"{number(result['rss_kib_first'] / 1024)} | {number(result['rss_kib_last'] / 1024)} | "
+        f"{number(result['slope_bytes_per_request'], 2)} |",
+    ]
+
+
+TITLES = {
+    "overhead": ("What the daemon adds", overhead_table, "One connection, kept alive; the fake engine, one word."),
+    "throughput": ("Speed against llama-server", throughput_table, "Medians; the servers took turns in one run."),
+    "cold_start": ("Cold start", cold_start_table, "Medians; the servers took turns."),
+    "memory": ("Memory over many requests", memory_table, "Eight connections, the fake engine, one word."),
+}
+
+
+def markdown(results):
+    box = results["machine"]
+    lines = [
+        f"## {results['date']}, {results['commit']}",
+        "",
+        f"`{results['command']}`",
+        "",
+        f"Machine: {box['cpu']}, {box['cores']} cores ({', '.join(box['features'])}), {box['memory_gib']} GiB, "
+        f"{box['system']}. Model: {results['model']}. Threads: {results['threads']}."
+        + (" Short run (--quick): for a smoke test, not for conclusions." if results["quick"] else ""),
+    ]
+    for key, (title, table, note) in TITLES.items():
+        if key in results:
+            lines += ["", f"### {title}", "", note, "", *table(results[key])]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The HTTP client of the commands, over libcurl. One thread.
+//
+// Statuses: RH_IO no server answers; RH_CANCELLED Ctrl-C (see interrupt.h); RH_UNAVAILABLE the connection broke or the
+// server is busy; others as the server's error says. error->message is the server's own sentence where it sent one.
+#ifndef RH_CLI_CLIENT_H
+#define RH_CLI_CLIENT_H
+
+#include <curl/curl.h>
+#include <jansson.h>
+
+#include "base/dynbuf.h"
+#include "base/status.h"
+
+#define RH_CLIENT_ERROR_BYTES_MAX ((size_t)64 * 1024)
+
+typedef struct rh_client rh_client;
+
+rh_status rh_client_new(const char *server, rh_client **out, rh_error *error) RH_MUST_CHECK;  // "http://host:port"
+void rh_client_free(rh_client *client);
+const char *rh_client_server(const rh_client *client);
+
+// GET `path`; *out is a new reference. `timeout_ms` 0 = none.
+rh_status rh_client_get_json(rh_client *client, const char *path, long timeout_ms, json_t **out,
+                             rh_error *error) RH_MUST_CHECK;
+
+// POST `body`. The bytes of a 2xx answer go to `sink` as they come; a status that is not RH_OK ends the request.
+rh_status rh_client_post_stream(rh_client *client, const char *path, const json_t *body,
+                                rh_status (*sink)(void *ctx, const char *bytes, size_t length), void *ctx,
+                                rh_error *error) RH_MUST_CHECK;
+
+// Shared with the benchmark, which drives many requests at once.
+// A handle for a POST of `body` (borrowed until the request is over), or NULL when memory is short.
+CURL *rh_client_post_handle(const char *server, const char *path, const char *body, struct curl_slist *headers);
+struct curl_slist *rh_client_post_headers(void);  // NULL when memory is short
+// The status and sentence of an error answer.
+rh_status rh_client_error_answer(long http_status, const char *body, size_t length, rh_error *error);
+
+#endif

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real client packages, pointed at a daemon under test."""
+
+import openai
+
+from harness.wait import scaled
+
+
+def openai_client(daemon, **options):
+    options.setdefault("max_retries", 0)
+    options.setdefault("timeout", scaled(120))
+    return openai.OpenAI(base_url=f"{daemon.url}/v1", api_key="none", **options)
