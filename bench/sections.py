@@ -208,7 +208,7 @@ def cold_start(setup):
                 raw[server.name].append(first_token_after_spawn(server))
     with_fake = []
     for _ in range(repetitions * 2):
-        with Roundhouse(setup.roundhouse, {"fake": "fake:"}, preload="false") as server:
+        with Roundhouse(setup.roundhouse, {"fake": "fake:"}, preload=False) as server:
             with_fake.append(server.wait_ready())
     return {
         "listening_ms": 1000 * median(raw["listening_s"]),

@@ -78,7 +78,8 @@ class Roundhouse(Server):
         for name, path in models.items():
             command += ["--model", f"{name}={path}"]
         for key, value in settings.items():
-            command += [f"--{key.replace('_', '-')}", value]
+            flag = key.replace("_", "-")
+            command += [f"--no-{flag}"] if value is False else [f"--{flag}", value]
         super().__init__("roundhouse", command)
 
     def listening(self):

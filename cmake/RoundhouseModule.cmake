@@ -26,14 +26,15 @@ function(rh_module name)
   endif()
 endfunction()
 
-# rh_program: an executable at the top of the build folder.
+# rh_program: an executable at the top of the build folder. Only the worker finds llama.cpp: the daemon links no engine.
 function(rh_program name)
   cmake_parse_arguments(arg "" "MAIN" "MODULES" ${ARGN})
+  set(modules ${arg_MODULES})
   list(TRANSFORM arg_MODULES PREPEND rh_)
   add_executable(${name} ${arg_MAIN})
   target_link_libraries(${name} PRIVATE ${arg_MODULES})
-  set_target_properties(${name} PROPERTIES
-    RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}"
-    BUILD_RPATH "${RH_BUILD_RPATH}"
-    INSTALL_RPATH "${RH_INSTALL_RPATH}")
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}")
+  if(worker IN_LIST modules)
+    set_target_properties(${name} PROPERTIES BUILD_RPATH "${RH_BUILD_RPATH}" INSTALL_RPATH "${RH_INSTALL_RPATH}")
+  endif()
 endfunction()

@@ -58,13 +58,15 @@ json_t *rh_json_parse(const char *text, size_t length, rh_error *error) {
     (void)rh_fail(error, RH_INVALID, "the JSON is nested more than %d levels deep (line %d)", RH_JSON_DEPTH_MAX, line);
     return NULL;
   }
-  json_error_t what;
+  json_error_t what = {.text = ""};  // jansson leaves it alone, or empty, where an allocation fails
   json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &what);
   if (value != NULL) return value;
-  if (json_error_code(&what) == json_error_out_of_memory) {
+  if (what.text[0] == '\0' || json_error_code(&what) == json_error_out_of_memory) {
     (void)rh_fail(error, RH_NO_MEMORY, "no memory for %zu bytes of JSON", length);
   } else {
-    (void)rh_fail(error, RH_INVALID, "not valid JSON at line %d, column %d: %s", what.line, what.column, what.text);
+    const char *encoding = json_error_code(&what) == json_error_invalid_utf8 ? "the text is not UTF-8, " : "";
+    (void)rh_fail(error, RH_INVALID, "not valid JSON at line %d, column %d: %s%s", what.line, what.column, encoding,
+                  what.text);
   }
   return NULL;
 }

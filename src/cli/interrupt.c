@@ -29,7 +29,7 @@ bool rh_interrupt_install(void) {
   memset(&action, 0, sizeof action);
   sigemptyset(&action.sa_mask);
   action.sa_handler = on_signal;  // no SA_RESTART: a read at the prompt must return
-  return sigaction(SIGINT, &action, NULL) == 0 && sigaction(SIGTERM, &action, NULL) == 0;
+  return sigaction(SIGINT, &action, NULL) == 0;
 }
 
 unsigned rh_interrupt_count(void) { return (unsigned)interrupts; }

@@ -133,16 +133,22 @@ static void print_table(const rh_table *table, FILE *stream) {
   }
 }
 
-int rh_table_print_free(rh_table *table, FILE *stream) {
-  if (table == NULL || table->failed)
-    rh_cli_fail(RH_EXIT_ERROR, "no memory to print the table");
-  else
-    print_table(table, stream);
-  int code = table == NULL || table->failed ? RH_EXIT_ERROR : RH_EXIT_OK;
-  if (table == NULL) return code;
+void rh_table_free(rh_table *table) {
+  if (table == NULL) return;
   for (size_t i = 0; i < table->rows * table->columns; i++) free(table->cells[i]);
   free(table->cells);
   free(table);
+}
+
+int rh_table_print(const rh_table *table, FILE *stream) {
+  if (table == NULL || table->failed) return rh_cli_fail(RH_EXIT_ERROR, "no memory to print the table");
+  print_table(table, stream);
+  return RH_EXIT_OK;
+}
+
+int rh_table_print_free(rh_table *table, FILE *stream) {
+  int code = rh_table_print(table, stream);
+  rh_table_free(table);
   return code;
 }
 

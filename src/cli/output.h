@@ -33,7 +33,9 @@ int rh_cli_print_json(json_t *value);
 typedef struct rh_table rh_table;
 rh_table *rh_table_new(const char *const *headings);           // NULL-terminated; NULL when memory is short
 void rh_table_add(rh_table *table, const char *const *cells);  // one a heading; copied; NULL is written as "-"
-int rh_table_print_free(rh_table *table, FILE *stream);        // exit status
+int rh_table_print(const rh_table *table, FILE *stream);       // exit status
+int rh_table_print_free(rh_table *table, FILE *stream);
+void rh_table_free(rh_table *table);                           // NULL is fine
 
 // "1.5 GiB", "-" for 0; "3m 20s".
 void rh_cli_format_bytes(char *out, size_t size, long long bytes);

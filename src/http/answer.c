@@ -2,9 +2,9 @@
 //
 // What handlers call on an exchange: reading the request, answering at once, and streaming an answer.
 //
-// Data owned: the bytes of a stream between the handler and the library (exchange->out). Loop's thread only. Nothing here
-// talks to the socket or runs the library: a call stores, wakes the connection and returns, so that a handler's call never
-// leads back into a handler.
+// Data owned: the bytes of a stream between the handler and the library (exchange->out). Loop's thread only. Nothing
+// here talks to the socket or runs the library: a call stores, wakes the connection and returns, so that a handler's
+// call never leads back into a handler.
 #include <assert.h>
 #include <string.h>
 #include <strings.h>

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The life of an exchange, seen from the library: its access handler is called at the head, for each piece of body, at the
-// end of the request and again after every resume; its completion notice ends the exchange.
+// The life of an exchange, seen from the library: its access handler is called at the head, for each piece of body, at
+// the end of the request and again after every resume; its completion notice ends the exchange.
 //
-// An answer is only ever queued from inside the access handler: a handler that answers later stores the built response and
-// resumes the connection, and the library then calls the access handler again. While a connection is suspended the library
-// does not look at its socket, so our loop watches it for the client's leaving.
+// An answer is only ever queued from inside the access handler: a handler that answers later stores the built response
+// and resumes the connection, and the library then calls the access handler again. While a connection is suspended the
+// library does not look at its socket, so our loop watches it for the client's leaving.
 //
-// Data owned: the exchanges (live and spare). Loop's thread only. It builds no answers of its own except the refusals of
-// requests that no handler should see.
+// Data owned: the exchanges (live and spare). Loop's thread only. It builds no answers of its own except the refusals
+// of requests that no handler should see.
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,8 +110,8 @@ static void watch_client(rh_http_exchange *exchange) {
   }
 }
 
-// Only from inside the library's callbacks. The watch stays until the exchange is over: a stream is suspended after every
-// token, and taking the watch off and on would cost two system calls each time.
+// Only from inside the library's callbacks. The watch stays until the exchange is over: a stream is suspended after
+// every token, and taking the watch off and on would cost two system calls each time.
 void rh_http_exchange_suspend(rh_http_exchange *exchange) {
   assert(!exchange->suspended && exchange->server->running);
   exchange->suspended = true;
@@ -198,6 +198,11 @@ static void ask_handler(rh_http_exchange *exchange) {
 // The head is complete: let the handler look, then decide what happens to the body.
 static enum MHD_Result begin(rh_http_server *server, struct MHD_Connection *connection, const char *url,
                              const char *method, const char *version, void **slot) {
+  const union MHD_ConnectionInfo *info =
+      MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+  if (info != NULL && info->header_size > RH_HTTP_HEAD_BYTES_MAX) {
+    return refuse(connection, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's head is too long\n");
+  }
   framing body = read_framing(connection);
   if (body.chunked && body.has_length) {
     // Two statements of the length: an intermediary may have believed the other one.

@@ -55,7 +55,8 @@ const char *rh_http_query(const rh_http_exchange *exchange, const char *name);  
 const char *rh_http_header(const rh_http_exchange *exchange, const char *name);       // NULL when absent; any case
 const char *rh_http_body(const rh_http_exchange *exchange, size_t *length);
 uint64_t rh_http_received_ns(const rh_http_exchange *exchange);  // when the headers were complete
-bool rh_http_body_too_large(const rh_http_exchange *exchange);   // in on_request: the body passed the limit and was dropped
+// In on_request: the body passed the limit and was dropped.
+bool rh_http_body_too_large(const rh_http_exchange *exchange);
 
 // A slot for the handler's own pointer.
 void rh_http_set_user(rh_http_exchange *exchange, void *user);

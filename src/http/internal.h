@@ -2,8 +2,8 @@
 //
 // What the files of this folder share. Nothing outside it includes this header.
 //
-// Thread: the loop's, for everything. A connection belongs to libmicrohttpd; an exchange belongs to the server's list from
-// the first call of the access handler to the notice of completion, then to the list of spare ones.
+// Thread: the loop's, for everything. A connection belongs to libmicrohttpd; an exchange belongs to the server's list
+// from the first call of the access handler to the notice of completion, then to the list of spare ones.
 #ifndef RH_HTTP_INTERNAL_H
 #define RH_HTTP_INTERNAL_H
 
@@ -13,6 +13,8 @@
 #include "base/list.h"
 #include "http/http.h"
 
+#define RH_HTTP_CONNECTION_BYTES 65536u    // the library's memory per connection
+#define RH_HTTP_HEAD_BYTES_MAX 24576u      // of a request; leaves the connection's memory room for body and answer
 #define RH_HTTP_HEADER_BYTES_MAX 8192u     // all headers one handler may set
 #define RH_HTTP_DRAIN_FACTOR 4u            // an unwanted body is read and dropped up to this many times the limit
 #define RH_HTTP_SPARE_MAX 64u              // exchanges kept for reuse
@@ -89,8 +91,8 @@ void rh_http_exchange_free(rh_http_exchange *exchange);
 // listen.c: a listening socket, and the address it really has.
 rh_status rh_http_listen(const char *address, int *fd, char *real_address, size_t size, rh_error *error) RH_MUST_CHECK;
 
-// linger.c: keep a duplicate of a closing connection's socket and drop what still comes, so that the client can read its
-// answer before it meets a reset.
+// linger.c: keep a duplicate of a closing connection's socket and drop what still comes, so that the client can read
+// its answer before it meets a reset.
 void rh_http_linger_start(rh_http_server *server, int fd);
 void rh_http_linger_free_all(rh_http_server *server);
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lingering close. When an answer goes out before the request's body was read, closing the socket at once makes the kernel
-// send a reset, and the client may lose the answer (a 413, say) while it is still sending. So a duplicate of the socket is
-// kept for a moment: our side says "no more", what still comes is dropped, and the end is the client's close or a limit.
+// Lingering close. When an answer goes out before the request's body was read, closing the socket at once makes the
+// kernel send a reset, and the client may lose the answer (a 413, say) while it is still sending. So a duplicate of the
+// socket is kept for a moment: our side says "no more", what still comes is dropped, and the end is the client's close
+// or a limit.
 //
 // Data owned: the duplicates, in server->lingering; bounded in number, time and bytes. Loop's thread only. It does not
 // touch the connection itself, which is the library's.

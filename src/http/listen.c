@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The listening socket: "host:port" to a bound, listening, non-blocking descriptor, and errors that say what to do. We make
-// the socket instead of the library because the library reports every failure as "cannot start".
+// The listening socket: "host:port" to a bound, listening, non-blocking descriptor, and errors that say what to do. We
+// make the socket instead of the library because the library reports every failure as "cannot start".
 //
 // Owns nothing between calls. It may ask the resolver for a name such as "localhost", so it runs before the loop does.
 #include <arpa/inet.h>

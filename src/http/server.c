@@ -2,9 +2,9 @@
 //
 // The server: libmicrohttpd's daemon inside our loop, and its beginning and end.
 //
-// The library has an epoll set of its own; its descriptor is one watch of our loop. It runs when that descriptor is ready,
-// when something was resumed, and when one of its timeouts is due; it has no thread. Data owned: the library's daemon, the
-// counters, the lists of exchanges. It does not look at requests (exchange.c) or build answers (answer.c).
+// The library has an epoll set of its own; its descriptor is one watch of our loop. It runs when that descriptor is
+// ready, when something was resumed, and when one of its timeouts is due; it has no thread. Data owned: the library's
+// daemon, the counters, the lists of exchanges. It does not look at requests (exchange.c) or build answers (answer.c).
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,7 +16,6 @@
 #include "base/log.h"
 #include "http/internal.h"
 
-#define CONNECTION_BYTES 65536u  // the library's memory per connection: request head, and one piece of body or answer
 #define ROUNDS_PER_TURN 4u       // runs of the library at the end of one turn, so that nobody else starves
 #define ROUNDS_AT_END 16u        // runs that let finished answers leave before the connections close
 
@@ -98,7 +97,7 @@ static rh_status start_library(rh_http_server *server, rh_error *error) {
       MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
       MHD_OPTION_CONNECTION_LIMIT, connections,
       MHD_OPTION_CONNECTION_TIMEOUT, timeout_s,
-      MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
+      MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)RH_HTTP_CONNECTION_BYTES,
       MHD_OPTION_URI_LOG_CALLBACK, rh_http_exchange_note_uri, server,
       MHD_OPTION_NOTIFY_COMPLETED, rh_http_exchange_completed, server,
       MHD_OPTION_NOTIFY_CONNECTION, count_connection, server,
@@ -159,8 +158,8 @@ void rh_http_server_stop_listening(rh_http_server *server) {
   server->listen_fd = -1;
 }
 
-// End every exchange. A finished answer gets a last chance to leave; all others are cut. The library demands that nothing
-// is suspended when it stops.
+// End every exchange. A finished answer gets a last chance to leave; all others are cut. The library demands that
+// nothing is suspended when it stops.
 static void end_exchanges(rh_http_server *server) {
   rh_list_each(&server->exchanges, node) {
     rh_http_exchange *exchange = rh_list_entry(node, rh_http_exchange, node);

@@ -30,7 +30,7 @@ def test_client_leaves_and_the_work_stops(daemon, stream, how):
     server = daemon(models={"fake": "fake:slots=1"})
     connection = server.connect()
     connection.send_request("POST", "/v1/chat/completions", chat_body(LONG, stream=stream))
-    server.wait_metric("roundhouse_runs_active", lambda value: value == 1)
+    server.wait_active()
     if how == "close":
         connection.close()
     else:
@@ -45,7 +45,7 @@ def test_work_stops_within_a_step(daemon):
     server = daemon(models={"fake": "fake:slots=1"})
     connection = server.connect()
     connection.send_request("POST", "/v1/chat/completions", chat_body(LONG, stream=True))
-    server.wait_metric("roundhouse_runs_active", lambda value: value == 1)
+    server.wait_active()
     began = time.monotonic()
     connection.close()
     assert server.chat("[[tokens=1]]").status == 200
@@ -60,10 +60,10 @@ def test_client_leaves_while_it_waits_in_the_queue(daemon):
         waiting = [server.connect() for _ in range(3)]
         for connection in waiting:
             connection.send_request("POST", "/v1/chat/completions", chat_body(LONG))
-        server.wait_metric("roundhouse_queue_depth", lambda value: value == 3)
+        server.wait_queued(3)
         for connection in waiting:
             connection.close()
-        server.wait_metric("roundhouse_queue_depth", lambda value: value == 0)
+        server.wait_queued(0)
         running.next_event()
     server.wait_idle()
 
@@ -72,7 +72,7 @@ def test_client_leaves_while_the_model_loads(daemon):
     server = daemon(models={"fake": "fake:load_delay_ms=800"})
     connection = server.connect()
     connection.send_request("POST", "/v1/chat/completions", chat_body(LONG))
-    server.wait_metric("roundhouse_requests_in_flight", lambda value: value >= 1)
+    poll(lambda: server.health()["requests_in_flight"] == 1, 10, "a request in flight")
     connection.abort()
     assert server.chat("hi").status == 200
     server.wait_idle()
@@ -141,7 +141,7 @@ def timed_chats(server, count):
 def stalled_stream(server):
     """A client that asks for an endless answer and reads none of it, with as little room in its socket as may be."""
     stream = server.stream("/v1/chat/completions", endless(), receive_buffer=4096)
-    server.wait_metric("roundhouse_runs_active", lambda value: value >= 1)
+    server.wait_active()
     return stream
 
 
@@ -278,7 +278,7 @@ def test_queue_full(daemon):
         running.next_event()
         with server.connect() as waiting:
             waiting.send_request("POST", "/v1/chat/completions", chat_body("[[text=waited]]"))
-            server.wait_metric("roundhouse_queue_depth", lambda value: value == 1)
+            server.wait_queued(1)
             for stream in (False, True):
                 answer = server.chat("hi", stream=stream)
                 assert answer.status == 429, answer
@@ -309,8 +309,7 @@ def test_priority_goes_first(daemon):
             connection = server.connect()
             body = chat_body("[[tokens=3 delay_ms=50]]", priority=priority)
             connection.send_request("POST", "/v1/chat/completions", body)
-            depth = len(waiting) + 1
-            server.wait_metric("roundhouse_queue_depth", lambda value, depth=depth: value == depth)
+            server.wait_queued(len(waiting) + 1)
             waiting[priority] = connection
     order = []
 

@@ -75,7 +75,7 @@ def test_waiting_requests_are_answered_or_refused(daemon):
     with server.chat_stream("[[tokens=30 delay_ms=20]]") as running, server.connect() as waiting:
         running.next_event()
         waiting.send_request("POST", "/v1/chat/completions", chat_body("hi"))
-        server.wait_metric("roundhouse_queue_depth", lambda value: value == 1)
+        server.wait_queued(1)
         server.send_signal(signal.SIGTERM)
         assert list(running)[-1].data == "[DONE]"
         assert waiting.read_response().status in (200, 503)
@@ -96,7 +96,7 @@ def test_stuck_stream_of_a_client_that_never_reads(daemon):
     server = daemon(models={"fake": "fake:context=1000000000"}, shutdown_grace=1)
     body = chat_body("[[end=0]]", stream=True, max_tokens=500_000_000)
     with server.stream("/v1/chat/completions", body, receive_buffer=4096):
-        server.wait_metric("roundhouse_runs_active", lambda value: value == 1)
+        server.wait_active()
         assert server.stop() == 0
 
 
@@ -114,7 +114,7 @@ def test_shutdown_while_a_model_loads(daemon):
     server = daemon(models={"fake": "fake:load_delay_ms=60000"}, shutdown_grace=1)
     with server.connect() as connection:
         connection.send_request("POST", "/v1/chat/completions", chat_body("hi"))
-        server.wait_metric("roundhouse_requests_in_flight", lambda value: value >= 1)
+        poll(lambda: server.health()["requests_in_flight"] == 1, 10, "a request in flight")
         assert server.stop() == 0
 
 

@@ -86,7 +86,7 @@ def test_whole_answer_is_run_again_when_its_worker_is_killed(daemon):
     server = start(daemon)
     with server.connect() as connection:
         connection.send_request("POST", "/v1/chat/completions", chat_body("[[tokens=6 delay_ms=150]]"))
-        server.wait_metric("roundhouse_runs_active", lambda value: value == 1)
+        server.wait_active()
         os.kill(server.worker_pid(), signal.SIGKILL)
         answer = connection.read_response()
     assert text_of(answer) == "This is the fake engine speaking;"
@@ -101,7 +101,7 @@ def test_killed_before_anything_was_sent_is_retried_once(daemon, stream):
     with server.connect() as connection:
         body = chat_body("[[first_delay_ms=1500 tokens=3]]", stream=stream)
         connection.send_request("POST", "/v1/chat/completions", body)
-        server.wait_metric("roundhouse_runs_active", lambda value: value == 1)
+        server.wait_active()
         os.kill(worker, signal.SIGKILL)
         answer = connection.read_response()
     assert answer.status == 200, answer
@@ -140,7 +140,7 @@ def test_one_crashing_request_does_not_fail_those_that_wait(daemon):
         waiting = [server.connect() for _ in range(5)]
         for number, connection in enumerate(waiting):
             connection.send_request("POST", "/v1/chat/completions", chat_body(f"[[text=answer {number}]]"))
-        server.wait_metric("roundhouse_queue_depth", lambda value: value == 5)
+        server.wait_queued(5)
         os.kill(server.worker_pid(), signal.SIGKILL)
         for number, connection in enumerate(waiting):
             assert text_of(connection.read_response()) == f"answer {number}"

@@ -214,17 +214,21 @@ class Daemon:
             raise AssertionError(f"{error}; the metric is {seen[-1]}") from None
         return seen[-1]
 
+    def wait_active(self, count=1, seconds=10):
+        """Poll until exactly `count` runs hold a slot."""
+        poll(lambda: sum(model["active"] for model in self.health()["models"]) == count, seconds, f"{count} active runs")
+
+    def wait_queued(self, count, seconds=10):
+        """Poll until exactly `count` runs wait for a slot."""
+        poll(lambda: sum(model["queued"] for model in self.health()["models"]) == count, seconds, f"{count} queued runs")
+
     def wait_idle(self, seconds=10):
-        """No request in flight, no run active: every exchange was let go and every slot is free."""
+        """No request in flight, no run active, and the engine agrees: every exchange was let go, every slot is free."""
 
         def idle():
-            metrics = self.metrics()
-            # The scrape itself may be counted as a request in flight.
-            return (
-                metrics.sum("roundhouse_requests_in_flight") <= 1
-                and metrics.sum("roundhouse_runs_active") == 0
-                and metrics.sum("roundhouse_queue_depth") == 0
-            )
+            health = self.health()
+            busy = sum(model["active"] + model["queued"] for model in health["models"])
+            return health["requests_in_flight"] == 0 and busy == 0 and self.metric("roundhouse_runs_active") == 0
 
         poll(idle, seconds, "an idle daemon")
 

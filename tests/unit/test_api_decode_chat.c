@@ -43,7 +43,8 @@ static const bad_body BAD[] = {
     {MESSAGE("\"role\":\"assistant\",\"function_call\":{}"), RH_UNSUPPORTED, "messages[0].function_call",
      "function calls"},
     {MESSAGE("\"role\":\"assistant\",\"audio\":{\"id\":\"x\"}"), RH_UNSUPPORTED, "messages[0].audio", "sound"},
-    {MESSAGE("\"role\":\"assistant\",\"content\":null,\"tool_calls\":[]"), RH_INVALID, "messages[0].content", "missing"},
+    {MESSAGE("\"role\":\"assistant\",\"content\":null,\"tool_calls\":[]"), RH_INVALID, "messages[0].content",
+     "missing"},
     {WITH("\"model\":3"), RH_INVALID, "model", "a string"},
     {WITH("\"stream\":\"yes\""), RH_INVALID, "stream", "true or false"},
     {WITH("\"max_tokens\":0"), RH_INVALID, "max_tokens", "0"},
@@ -67,7 +68,8 @@ static const bad_body BAD[] = {
     {WITH("\"stop\":\"\""), RH_INVALID, "stop", "empty"},
     {WITH("\"stop\":[\"a\",\"\"]"), RH_INVALID, "stop[1]", "empty"},
     {WITH("\"stop\":[\"a\",2]"), RH_INVALID, "stop[1]", "a string"},
-    {WITH("\"stop\":[\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\"]"),
+    {WITH("\"stop\":[\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\","
+          "\"1\"]"),
      RH_INVALID, "stop", "at most 16"},
     {WITH("\"logit_bias\":[]"), RH_INVALID, "logit_bias", "an object"},
     {WITH("\"logit_bias\":{\"cat\":1}"), RH_INVALID, "logit_bias", "\"cat\""},
@@ -144,15 +146,16 @@ static void all_fields(void **state) {
   test_case test;
   rh_status status = test_decode(
       &test, PATH,
-      WITH("\"model\":\"tiny\",\"max_tokens\":5,\"max_completion_tokens\":7,\"temperature\":0.5,\"top_p\":0.9,\"n\":3,"
-           "\"stop\":[\"a\",\"b\"],\"seed\":42,\"presence_penalty\":-1,\"frequency_penalty\":1.5,"
-           "\"logit_bias\":{\"5\":-100,\"7\":2.5},\"logprobs\":true,\"top_logprobs\":4,\"stream\":true,"
-           "\"stream_options\":{\"include_usage\":true,\"include_obfuscation\":false},\"top_k\":40,\"min_p\":0.05,"
-           "\"repeat_penalty\":1.1,\"ignore_eos\":true,\"timeout\":1.5,\"priority\":-3,\"session\":\"s\",\"user\":\"u\","
-           "\"metadata\":{\"a\":\"b\"},\"store\":true,\"parallel_tool_calls\":true,\"service_tier\":\"auto\","
-           "\"prompt_cache_key\":\"k\",\"safety_identifier\":\"i\",\"tools\":[],\"tool_choice\":\"none\","
-           "\"functions\":[],\"function_call\":\"auto\",\"response_format\":{\"type\":\"text\"},"
-           "\"modalities\":[\"text\"],\"audio\":null,\"prediction\":null"));
+      WITH(
+          "\"model\":\"tiny\",\"max_tokens\":5,\"max_completion_tokens\":7,\"temperature\":0.5,\"top_p\":0.9,\"n\":3,"
+          "\"stop\":[\"a\",\"b\"],\"seed\":42,\"presence_penalty\":-1,\"frequency_penalty\":1.5,"
+          "\"logit_bias\":{\"5\":-100,\"7\":2.5},\"logprobs\":true,\"top_logprobs\":4,\"stream\":true,"
+          "\"stream_options\":{\"include_usage\":true,\"include_obfuscation\":false},\"top_k\":40,\"min_p\":0.05,"
+          "\"repeat_penalty\":1.1,\"ignore_eos\":true,\"timeout\":1.5,\"priority\":-3,\"session\":\"s\",\"user\":\"u\","
+          "\"metadata\":{\"a\":\"b\"},\"store\":true,\"parallel_tool_calls\":true,\"service_tier\":\"auto\","
+          "\"prompt_cache_key\":\"k\",\"safety_identifier\":\"i\",\"tools\":[],\"tool_choice\":\"none\","
+          "\"functions\":[],\"function_call\":\"auto\",\"response_format\":{\"type\":\"text\"},"
+          "\"modalities\":[\"text\"],\"audio\":null,\"prediction\":null"));
   assert_int_equal(status, RH_OK);
   const rh_request *request = &test.request;
   const rh_generate *generate = &request->generate;
@@ -189,7 +192,8 @@ static void messages_become_ours(void **state) {
   (void)state;
   static const struct {
     const char *role, *content;
-  } WANTED[] = {{"system", "be kind"}, {"system", ""}, {"user", "one\ntwo"}, {"assistant", "no"}, {"assistant", "never"}};
+  } WANTED[] = {
+      {"system", "be kind"}, {"system", ""}, {"user", "one\ntwo"}, {"assistant", "no"}, {"assistant", "never"}};
   test_case test;
   rh_status status = test_decode(
       &test, PATH,
@@ -252,11 +256,8 @@ static void seeds(void **state) {
     const char *body;
     uint32_t seed;
   } ROWS[] = {
-      {WITH("\"seed\":0"), 0},
-      {WITH("\"seed\":4294967295"), 4294967295u},
-      {WITH("\"seed\":4294967296"), 1},
-      {WITH("\"seed\":-2"), 1},
-      {WITH("\"seed\":9223372036854775807"), 0x80000000u},
+      {WITH("\"seed\":0"), 0},  {WITH("\"seed\":4294967295"), 4294967295u},          {WITH("\"seed\":4294967296"), 1},
+      {WITH("\"seed\":-2"), 1}, {WITH("\"seed\":9223372036854775807"), 0x80000000u},
   };
   for (size_t i = 0; i < COUNT(ROWS); i++) {
     test_case test;
@@ -276,8 +277,9 @@ static void odd_but_fine(void **state) {
   assert_int_equal(test.request.generate.stop_count, 0);
   assert_int_equal(test.request.generate.top_k, 0);
   test_end(&test);
-  assert_int_equal(test_decode(&test, PATH, WITH("\"stop\":null,\"seed\":null,\"n\":null,\"max_tokens\":64.0,"
-                                                 "\"logprobs\":true,\"repetition_penalty\":1.2")),
+  assert_int_equal(test_decode(&test, PATH,
+                               WITH("\"stop\":null,\"seed\":null,\"n\":null,\"max_tokens\":64.0,"
+                                    "\"logprobs\":true,\"repetition_penalty\":1.2")),
                    RH_OK);
   assert_false(test.request.generate.has_seed);
   assert_int_equal(test.request.generate.max_tokens, 64);
@@ -288,18 +290,23 @@ static void odd_but_fine(void **state) {
 
 static void memory_is_bounded(void **state) {
   (void)state;
-  expect_bounded_memory(PATH, "{\"messages\":[{\"role\":\"system\",\"content\":\"be kind\"},{\"role\":\"user\",\"content\":"
-                              "[{\"type\":\"text\",\"text\":\"one\"},{\"type\":\"text\",\"text\":\"two\"}]}],"
-                              "\"model\":\"m\",\"stop\":[\"a\",\"b\"],\"logit_bias\":{\"1\":1},\"user\":\"u\","
-                              "\"session\":\"s\",\"unknown_one\":1,\"unknown_two\":2}");
+  expect_bounded_memory(PATH,
+                        "{\"messages\":[{\"role\":\"system\",\"content\":\"be kind\"},{\"role\":\"user\",\"content\":"
+                        "[{\"type\":\"text\",\"text\":\"one\"},{\"type\":\"text\",\"text\":\"two\"}]}],"
+                        "\"model\":\"m\",\"stop\":[\"a\",\"b\"],\"logit_bias\":{\"1\":1},\"user\":\"u\","
+                        "\"session\":\"s\",\"unknown_one\":1,\"unknown_two\":2}");
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(refused),       cmocka_unit_test(limits),
-      cmocka_unit_test(all_fields),    cmocka_unit_test(messages_become_ours),
-      cmocka_unit_test(warned),        cmocka_unit_test(warnings_are_bounded),
-      cmocka_unit_test(seeds),         cmocka_unit_test(odd_but_fine),
+      cmocka_unit_test(refused),
+      cmocka_unit_test(limits),
+      cmocka_unit_test(all_fields),
+      cmocka_unit_test(messages_become_ours),
+      cmocka_unit_test(warned),
+      cmocka_unit_test(warnings_are_bounded),
+      cmocka_unit_test(seeds),
+      cmocka_unit_test(odd_but_fine),
       cmocka_unit_test(memory_is_bounded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

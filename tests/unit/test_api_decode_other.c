@@ -110,11 +110,12 @@ static void completions_fields(void **state) {
 static void generate_fields(void **state) {
   (void)state;
   test_case test;
-  assert_int_equal(test_decode(&test, GENERATE,
-                               "{\"prompt\":\"Hello\",\"max_tokens\":32,\"temp\":0.25,\"top_p\":0.5,\"top_k\":3,"
-                               "\"min_p\":0.1,\"repeat_penalty\":1.5,\"seed\":7,\"stop\":\"END\",\"prefer_backend\":\"gpu\","
-                               "\"model\":\"m\",\"stream\":false,\"priority\":5,\"session\":\"s\",\"timeout\":2}"),
-                   RH_OK);
+  assert_int_equal(
+      test_decode(&test, GENERATE,
+                  "{\"prompt\":\"Hello\",\"max_tokens\":32,\"temp\":0.25,\"top_p\":0.5,\"top_k\":3,"
+                  "\"min_p\":0.1,\"repeat_penalty\":1.5,\"seed\":7,\"stop\":\"END\",\"prefer_backend\":\"gpu\","
+                  "\"model\":\"m\",\"stream\":false,\"priority\":5,\"session\":\"s\",\"timeout\":2}"),
+      RH_OK);
   const rh_request *request = &test.request;
   assert_int_equal(request->task, RH_TASK_CHAT);
   assert_int_equal(request->prompts[0].kind, RH_PROMPT_MESSAGES);

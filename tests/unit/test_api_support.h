@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the tests of src/api share: decode a body, push events, compare bytes. Header only, so that each test is one file.
+// What the tests of src/api share: decode a body, push events, compare bytes. Header only, so that each test is one
+// file.
 #ifndef RH_TEST_API_SUPPORT_H
 #define RH_TEST_API_SUPPORT_H
 
@@ -60,9 +61,9 @@ static inline rh_answer_meta test_meta(const rh_model_info *info) {
 }
 
 // The roundhouse object of that meta; the rate is left to the test.
-#define TEST_ORIGIN(rate)                                                                                            \
-  "\"version\":null,\"provider\":\"local\",\"host\":\"box\",\"engine\":\"fake\",\"device\":\"cpu\","                 \
-  "\"quantization\":\"none\",\"acceleration\":\"avx2\",\"route_reason\":\"asked for by name\",\"cache\":\"off\","    \
+#define TEST_ORIGIN(rate)                                                                                         \
+  "\"version\":null,\"provider\":\"local\",\"host\":\"box\",\"engine\":\"fake\",\"device\":\"cpu\","              \
+  "\"quantization\":\"none\",\"acceleration\":\"avx2\",\"route_reason\":\"asked for by name\",\"cache\":\"off\"," \
   "\"latency_ms\":12.000,\"first_token_latency_ms\":5.000,\"tokens_per_second\":" rate
 
 static inline rh_status test_decode(test_case *test, const char *path, const char *body) {

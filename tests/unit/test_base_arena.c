@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// base/arena: alignment, zeroed memory, the maximum, texts. The poisoning shows itself when this runs under a sanitizer.
+// base/arena: alignment, zeroed memory, the maximum, texts. The poisoning shows itself when this runs under a
+// sanitizer.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -98,6 +99,29 @@ static void test_texts(void **state) {
   rh_arena_free(arena);
 }
 
+static void test_reset_makes_it_new_again(void **state) {
+  (void)state;
+  rh_arena *arena = rh_arena_new(1 << 20);
+  rh_arena_reset(arena);  // nothing to forget
+  for (int round = 0; round < 5; round++) {
+    for (size_t size = 1; size < 3000; size += 7) {
+      unsigned char *bytes = rh_arena_alloc(arena, size % 400);
+      assert_non_null(bytes);
+      for (size_t i = 0; i < size % 400; i++) assert_int_equal(bytes[i], 0);
+      memset(bytes, 0xCC, size % 400);
+    }
+    assert_non_null(rh_arena_alloc(arena, 200000));
+    rh_arena_reset(arena);
+    assert_int_equal(rh_arena_bytes(arena), 0);
+  }
+  // A single large block is not kept, and the whole maximum is there again.
+  assert_non_null(rh_arena_alloc(arena, 1 << 20));
+  assert_null(rh_arena_alloc(arena, 1));
+  rh_arena_reset(arena);
+  assert_non_null(rh_arena_alloc(arena, 1 << 20));
+  rh_arena_free(arena);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_memory_is_aligned_zeroed_and_separate),
@@ -105,6 +129,7 @@ int main(void) {
       cmocka_unit_test(test_a_flood_of_empty_requests_ends),
       cmocka_unit_test(test_arrays_check_their_product),
       cmocka_unit_test(test_texts),
+      cmocka_unit_test(test_reset_makes_it_new_again),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

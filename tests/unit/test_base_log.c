@@ -57,13 +57,16 @@ static json_t *one_json_line(void) {
   return value;
 }
 
-static const char *string_of(const json_t *line, const char *key) { return json_string_value(json_object_get(line, key)); }
+static const char *string_of(const json_t *line, const char *key) {
+  return json_string_value(json_object_get(line, key));
+}
 
 static void test_a_json_line_has_all_fields(void **state) {
   (void)state;
   rh_log_setup(ends[1], RH_LOG_INFO, RH_LOG_JSON);
   RH_LOG(RH_LOG_WARN, "worker \"ready\"", rh_log_str("model", "smollm2\n"), rh_log_int("pid", -12),
-         rh_log_num("seconds", 0.25), rh_log_num("odd", (double)NAN), rh_log_bool("ok", true), rh_log_str("none", NULL));
+         rh_log_num("seconds", 0.25), rh_log_num("odd", (double)NAN), rh_log_bool("ok", true),
+         rh_log_str("none", NULL));
   json_t *line = one_json_line();
   assert_int_equal(strlen(string_of(line, "time")), 24);
   assert_string_equal(string_of(line, "level"), "warn");

@@ -20,7 +20,8 @@ static const double bounds[] = {0.005, 0.5, 1, 10};
 
 static const rh_metric_def table[METRICS] = {
     [STARTED] = {.name = "t_started_total", .help = "Starts.\nA second \\ line", .type = RH_METRIC_COUNTER},
-    [REQUESTS] = {.name = "t_requests_total", .help = "Requests", .type = RH_METRIC_COUNTER, .labels = {"model", "status"}},
+    [REQUESTS] = {.name = "t_requests_total", .help = "Requests", .type = RH_METRIC_COUNTER,
+                  .labels = {"model", "status"}},
     [RUNNING] = {.name = "t_running", .help = "Running now", .type = RH_METRIC_GAUGE, .labels = {"model"}},
     [LATENCY] = {.name = "t_seconds", .help = "Latency", .type = RH_METRIC_HISTOGRAM, .labels = {"model"},
                  .buckets = bounds, .bucket_count = 4},

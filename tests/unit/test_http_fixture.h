@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A server with a small scripted application, and blocking clients that run in a second thread while the main thread runs
-// the loop. Clients only record what they saw: cmocka's assertions belong to the main thread, after the loop has stopped.
+// A server with a small scripted application, and blocking clients that run in a second thread while the main thread
+// runs the loop. Clients only record what they saw: cmocka's assertions belong to the main thread, after the loop has
+// stopped.
 #ifndef TEST_HTTP_FIXTURE_H
 #define TEST_HTTP_FIXTURE_H
 
@@ -306,8 +307,8 @@ static inline void say_bytes(int fd, const void *bytes, size_t length) {
 
 static inline void say(int fd, const char *text) { say_bytes(fd, text, strlen(text)); }
 
-// Read until `mark` is in what was seen, or to the end when it is NULL. False at an end or error before the mark; reading
-// to a clean end is true.
+// Read until `mark` is in what was seen, or to the end when it is NULL. False at an end or error before the mark;
+// reading to a clean end is true.
 static inline bool hear(app *self, int fd, const char *mark) {
   for (;;) {
     if (mark != NULL && strstr(self->saw, mark) != NULL) return true;

@@ -69,7 +69,8 @@ static void client_keep_alive(app *at) {
   int fd = dial(at);
   for (int i = 0; i < 3; i++) {
     forget(at);
-    say(fd, i == 1 ? "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc" : "GET /x HTTP/1.1\r\nHost: t\r\n\r\n");
+    say(fd, i == 1 ? "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc"
+                   : "GET /x HTTP/1.1\r\nHost: t\r\n\r\n");
     if (hear(at, fd, i == 1 ? "got 3\n" : "\r\n\r\nGET")) at->gap_count++;
   }
   (void)close(fd);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Streamed answers over real sockets: pieces leave at once, slow readers hold the writer back and never the memory, and a
-// stream ends in one way only.
+// Streamed answers over real sockets: pieces leave at once, slow readers hold the writer back and never the memory, and
+// a stream ends in one way only.
 #include "test_http_fixture.h"
 
 static app self;
@@ -46,18 +46,21 @@ static void test_stream(void **state) {
   app_close(&self);
 }
 
-// Pieces are written 20 ms apart. A delay of the Nagle kind would join some and show as gaps of 40 ms and more; the head
-// must not wait for the first piece.
+// Pieces are written 20 ms apart. A delay of the Nagle kind would join some and show as gaps of 40 ms and more, every
+// time; the head must not wait for the first piece. A busy machine may be late, so one punctual run of several is asked
+// for.
 static void test_pieces_leave_at_once(void **state) {
   (void)state;
-  open_app();
-  app_run(&self, client_chunks);
-  assert_int_equal(self.gap_count, 6);
-  assert_true(self.gaps_ms[0] < 18);
-  unsigned slow = 0;
-  for (unsigned i = 1; i < 6; i++) slow += self.gaps_ms[i] > 38 || self.gaps_ms[i] < 5;
-  assert_true(slow <= 1);  // a busy machine may be late once
-  app_close(&self);
+  bool punctual = false;
+  for (int attempt = 0; attempt < 10 && !punctual; attempt++) {
+    open_app();
+    app_run(&self, client_chunks);
+    assert_int_equal(self.gap_count, 6);
+    punctual = self.gaps_ms[0] < 15;
+    for (unsigned i = 1; i < 6; i++) punctual = punctual && self.gaps_ms[i] > 5 && self.gaps_ms[i] < 35;
+    app_close(&self);
+  }
+  assert_true(punctual);
 }
 
 static void test_stream_for_http_1_0(void **state) {

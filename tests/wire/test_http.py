@@ -66,7 +66,7 @@ def test_answers_carry_the_cors_header(server):
         assert stream.start().header("access-control-allow-origin") == "*"
 
 
-def test_no_cors_unless_configured_off(daemon):
+def test_no_cors_when_it_is_switched_off(daemon):
     answer = daemon(cors_origin="").chat("hi", headers={"origin": "http://page.example"})
     assert answer.header("access-control-allow-origin") is None
 

@@ -61,7 +61,7 @@ rh_status rh_llama_file_check(const char *path, rh_error *error) {
     status = rh_fail(error, RH_LOAD_FAILED, "cannot read the model file %s: %s", path, strerror(errno));
   } else if (!S_ISREG(facts.st_mode)) {
     status = rh_fail(error, RH_LOAD_FAILED, "%s is %s, not a model file", path,
-                     S_ISDIR(facts.st_mode) ? "a folder" : "no regular file");
+                     S_ISDIR(facts.st_mode) ? "a folder" : "a device, pipe or socket");
   } else if (facts.st_size < HEAD_BYTES || pread(fd, head, sizeof head, 0) != HEAD_BYTES) {
     status = rh_fail(error, RH_LOAD_FAILED, "%s has only %lld bytes; that is no GGUF model (an interrupted download?)",
                      path, (long long)facts.st_size);

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Any bytes as a request body: the first byte picks the endpoint, the rest is the body. A body that is accepted must keep
+// the limits and must give an answer that is valid JSON, whole or streamed; one that is refused must say why.
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "base/json.h"
+#include "base/utf8.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(bool holds) {
+  if (!holds) abort();
+}
+
+static void check_json(const char *text, size_t length) {
+  json_t *value = rh_json_parse(text, length, NULL);
+  require(value != NULL);
+  json_decref(value);
+}
+
+// Every "data: {" line of a stream is a JSON object, and nothing else is in it but event names and [DONE].
+static void check_stream(const char *text) {
+  while (*text != '\0') {
+    const char *end = strchr(text, '\n');
+    require(end != NULL);
+    if (strncmp(text, "data: {", 7) == 0) check_json(text + 6, (size_t)(end - text - 6));
+    else require(end == text || strncmp(text, "event: ", 7) == 0 || strncmp(text, "data: [DONE]", 12) == 0);
+    text = end + 1;
+  }
+}
+
+static void check_request(const rh_request *request) {
+  require(request->prompt_count >= 1 && request->prompt_count <= RH_PROMPTS_MAX);
+  require(request->choices >= 1 && request->choices <= RH_CHOICES_MAX);
+  require((int64_t)request->prompt_count * request->choices <= RH_JOBS_MAX);
+  require(request->generate.stop_count <= RH_STOPS_MAX);
+  require(request->generate.logit_bias_count <= RH_LOGIT_BIAS_MAX);
+  require(request->generate.temperature >= 0 && request->generate.temperature <= 2);
+  require(request->generate.top_p > 0 && request->generate.top_p <= 1);
+  require(request->generate.top_logprobs >= -1 && request->generate.top_logprobs <= RH_TOP_LOGPROBS_MAX);
+  require(request->generate.max_tokens >= 0);
+  for (size_t i = 0; i < request->prompt_count; i++) {
+    const rh_prompt *prompt = &request->prompts[i];
+    if (prompt->kind == RH_PROMPT_TEXT) require(rh_utf8_valid(prompt->text, prompt->count));
+    if (prompt->kind == RH_PROMPT_TOKENS) require(prompt->count > 0 && prompt->tokens[prompt->count - 1] >= 0);
+    if (prompt->kind != RH_PROMPT_MESSAGES) continue;
+    require(prompt->count > 0 && prompt->count <= RH_MESSAGES_MAX);
+    for (size_t k = 0; k < prompt->count; k++) require(strlen(prompt->messages[k].content) < SIZE_MAX);
+  }
+}
+
+static void push(rh_encoder *encoder, const rh_event *event, rh_dynbuf *out, bool *finished) {
+  require(rh_encoder_push(encoder, event, out, finished) == RH_OK);
+}
+
+static void answer(const rh_api_endpoint *endpoint, const rh_request *request, const char *warnings) {
+  const rh_answer_meta meta = {.model = "m", .received_ns = 1, .finished_ns = 2};
+  const rh_top_logprob top = {.logprob = -1, .bytes = "\xc3", .length = 1};
+  const rh_token_logprob token = {.logprob = -1, .bytes = "\"\n", .length = 2, .top = &top, .top_count = 1};
+  const bool logprobs = request->generate.top_logprobs >= 0;
+  rh_dynbuf out;
+  bool finished = false;
+  rh_dynbuf_init(&out, 256u * 1024 * 1024);
+  rh_encoder *encoder = rh_encoder_new(endpoint, request, &meta, warnings);
+  require(encoder != NULL);
+  uint32_t count = (uint32_t)request->prompt_count * (uint32_t)request->choices;
+  for (uint32_t i = 0; i < count; i++) {
+    require(!finished);
+    push(encoder, &(rh_event){.kind = RH_EVENT_START, .choice = i, .as.start.prompt_tokens = 3}, &out, &finished);
+    rh_event delta = {.kind = RH_EVENT_DELTA, .choice = i};
+    delta.as.delta.text = "\"\n\x7f";
+    delta.as.delta.length = 3;
+    delta.as.delta.token_count = 1;
+    delta.as.delta.tokens = logprobs ? &token : NULL;
+    delta.as.delta.logprob_count = logprobs ? 1 : 0;
+    push(encoder, &delta, &out, &finished);
+    const char *stop = request->generate.stop_count > 0 ? request->generate.stops[0] : NULL;
+    push(encoder, &(rh_event){.kind = RH_EVENT_END, .choice = i, .as.end = {.stop = stop}}, &out, &finished);
+  }
+  require(finished);
+  if (request->stream) check_stream(rh_dynbuf_data(&out));
+  else check_json(rh_dynbuf_data(&out), out.length);
+  rh_encoder_free(encoder);
+  rh_dynbuf_free(&out);
+}
+
+static void refuse(const rh_api_endpoint *endpoint, const rh_error *error, bool in_stream) {
+  rh_dynbuf out;
+  rh_dynbuf_init(&out, 64 * 1024);
+  require(error->message[0] != '\0');
+  require(rh_api_http_status(error->status) >= 400);
+  require(endpoint->encode_error("r", error, in_stream, &out) == RH_OK);
+  if (in_stream) check_stream(rh_dynbuf_data(&out));
+  else check_json(rh_dynbuf_data(&out), out.length);
+  rh_dynbuf_free(&out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  size_t endpoints = 0;
+  while (rh_api_all()[endpoints] != NULL) endpoints++;
+  if (size == 0) return 0;
+  const rh_api_endpoint *endpoint = rh_api_all()[data[0] % endpoints];
+  rh_request request = {.id = "req_0123456789abcdef0123456789abcdef"};
+  rh_error error = {0};
+  rh_dynbuf warnings;
+  rh_dynbuf_init(&warnings, 512);
+  rh_arena *arena = rh_arena_new(1024 * 1024);
+  require(arena != NULL);
+  rh_status status = endpoint->decode((const char *)data + 1, size - 1, arena, &request, &warnings, &error);
+  require(!warnings.failed);
+  if (status == RH_OK) {
+    check_request(&request);
+    answer(endpoint, &request, rh_dynbuf_data(&warnings));
+  } else {
+    require(status == error.status);
+    refuse(endpoint, &error, (data[0] & 0x80) != 0);
+  }
+  rh_dynbuf_free(&warnings);
+  rh_arena_free(arena);
+  return 0;
+}

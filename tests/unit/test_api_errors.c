@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What each status means to a client, the error bodies of every endpoint, the table of endpoints, and the models list.
+#include "test_api_support.h"
+
+static const struct {
+  rh_status status;
+  unsigned http;
+  const char *type, *code;
+  bool retry;
+} ROWS[] = {
+    {RH_INVALID, 400, "invalid_request_error", "invalid_value", false},
+    {RH_TOO_LARGE, 413, "invalid_request_error", "too_large", false},
+    {RH_NOT_FOUND, 404, "invalid_request_error", "not_found", false},
+    {RH_UNSUPPORTED, 400, "invalid_request_error", "unsupported_parameter", false},
+    {RH_CONTEXT_OVERFLOW, 400, "invalid_request_error", "context_length_exceeded", false},
+    {RH_QUEUE_FULL, 429, "rate_limit_error", "rate_limit_exceeded", true},
+    {RH_DEADLINE, 504, "server_error", "deadline_exceeded", false},
+    {RH_CANCELLED, 499, "invalid_request_error", "request_cancelled", false},
+    {RH_UNAVAILABLE, 503, "server_error", "service_unavailable", true},
+    {RH_LOAD_FAILED, 500, "server_error", "model_load_failed", false},
+    {RH_PROTOCOL, 500, "server_error", "worker_protocol_error", true},
+    {RH_NO_MEMORY, 503, "server_error", "out_of_memory", true},
+    {RH_IO, 500, "server_error", "io_error", false},
+    {RH_INTERNAL, 500, "server_error", "internal_error", false},
+};
+
+static void every_status(void **state) {
+  (void)state;
+  assert_int_equal(COUNT(ROWS) + 2, RH_STATUS_COUNT);  // all but OK and AGAIN
+  for (size_t i = 0; i < COUNT(ROWS); i++) {
+    char expected[512];
+    rh_error error = {0};
+    rh_dynbuf out;
+    rh_dynbuf_init(&out, 4096);
+    (void)rh_fail(&error, ROWS[i].status, "it \"broke\"");
+    assert_int_equal(rh_api_http_status(ROWS[i].status), ROWS[i].http);
+    assert_int_equal(rh_api_should_retry(ROWS[i].status), ROWS[i].retry);
+    assert_int_equal(rh_api_error_body("/nowhere", "r1", &error, &out), RH_OK);
+    (void)snprintf(expected, sizeof expected,
+                   "{\"error\":{\"message\":\"it \\\"broke\\\"\",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"},"
+                   "\"request_id\":\"r1\"}",
+                   ROWS[i].type, ROWS[i].code);
+    assert_string_equal(rh_dynbuf_data(&out), expected);
+    rh_dynbuf_free(&out);
+  }
+}
+
+#define NO_MODEL             \
+  "{\"message\":\"no model " \
+  "\\\"x\\\"\",\"type\":\"invalid_request_error\",\"param\":\"model\",\"code\":\"model_not_found\"}"
+
+static void error_shapes(void **state) {
+  (void)state;
+  static const struct {
+    const char *path;
+    bool in_stream;
+    const char *expected;
+  } SHAPES[] = {
+      {"/v1/chat/completions", false, "{\"error\":" NO_MODEL ",\"request_id\":\"r\"}"},
+      {"/v1/chat/completions", true, "data: {\"error\":" NO_MODEL ",\"request_id\":\"r\"}\n\ndata: [DONE]\n\n"},
+      {"/v1/completions", false, "{\"error\":" NO_MODEL ",\"request_id\":\"r\"}"},
+      {"/v1/completions", true, "data: {\"error\":" NO_MODEL ",\"request_id\":\"r\"}\n\ndata: [DONE]\n\n"},
+      {"/generate", false, "{\"error\":" NO_MODEL ",\"request_id\":\"r\"}"},
+      {"/generate", true, "event: error\ndata: {\"request_id\":\"r\",\"error\":" NO_MODEL "}\n\n"},
+  };
+  rh_error error = {0};
+  (void)rh_fail_param(&error, RH_NOT_FOUND, "model", "no model \"x\"");
+  for (size_t i = 0; i < COUNT(SHAPES); i++) {
+    rh_dynbuf out;
+    rh_dynbuf_init(&out, 4096);
+    assert_int_equal(rh_api_find(SHAPES[i].path)->encode_error("r", &error, SHAPES[i].in_stream, &out), RH_OK);
+    assert_string_equal(rh_dynbuf_data(&out), SHAPES[i].expected);
+    rh_dynbuf_clear(&out);
+    if (!SHAPES[i].in_stream) {
+      assert_int_equal(rh_api_error_body(SHAPES[i].path, "r", &error, &out), RH_OK);
+      assert_string_equal(rh_dynbuf_data(&out), SHAPES[i].expected);
+    }
+    rh_dynbuf_free(&out);
+  }
+}
+
+static void bare_error(void **state) {
+  (void)state;
+  rh_dynbuf out;
+  rh_error error = {.status = RH_INTERNAL};
+  rh_dynbuf_init(&out, 4096);
+  assert_int_equal(rh_api_error_body(NULL, NULL, &error, &out), RH_OK);
+  assert_string_equal(rh_dynbuf_data(&out),
+                      "{\"error\":{\"message\":\"internal\",\"type\":\"server_error\",\"param\":null,"
+                      "\"code\":\"internal_error\"}}");
+  rh_dynbuf_free(&out);
+  rh_dynbuf_init(&out, 10);
+  assert_int_equal(rh_api_error_body(NULL, NULL, &error, &out), RH_TOO_LARGE);
+  rh_dynbuf_free(&out);
+}
+
+static void endpoints(void **state) {
+  (void)state;
+  size_t count = 0;
+  for (const rh_api_endpoint *const *at = rh_api_all(); *at != NULL; at++, count++) {
+    assert_ptr_equal(rh_api_find((*at)->path), *at);
+    assert_non_null((*at)->decode);
+    assert_non_null((*at)->encode);
+    assert_non_null((*at)->encode_error);
+    assert_string_equal((*at)->stream_type, "text/event-stream");
+    assert_string_equal((*at)->ping, ": ping\n\n");
+  }
+  assert_int_equal(count, 3);
+  assert_null(rh_api_find("/v1/chat/completions/"));
+  assert_null(rh_api_find("/"));
+}
+
+#define COLD                                                                                                         \
+  "{\"id\":\"b\",\"object\":\"model\",\"created\":5,\"owned_by\":\"roundhouse\",\"roundhouse\":{\"state\":\"cold\"," \
+  "\"engine\":\"llama\"}}"
+#define READY                                                                                                          \
+  "{\"id\":\"a\",\"object\":\"model\",\"created\":4,\"owned_by\":\"roundhouse\",\"roundhouse\":{\"state\":\"ready\","  \
+  "\"engine\":\"fake\",\"engine_version\":\"1\",\"description\":null,\"architecture\":null,\"quantization\":\"none\"," \
+  "\"device\":\"cpu\",\"acceleration\":\"avx2\",\"context\":4096,\"context_trained\":null,\"slots\":4,"                \
+  "\"vocabulary\":null,\"parameters\":null,\"bytes\":null,\"chat_template\":false}}"
+
+static void models(void **state) {
+  (void)state;
+  rh_model_info info = test_info();
+  const rh_api_model list[] = {
+      {.name = "a", .created = 4, .state = "ready", .engine = "fake", .info = &info},
+      {.name = "b", .created = 5, .state = "cold", .engine = "llama"},
+  };
+  rh_dynbuf out;
+  rh_dynbuf_init(&out, 4096);
+  assert_int_equal(rh_api_model_list(list, 2, &out), RH_OK);
+  assert_string_equal(rh_dynbuf_data(&out), "{\"object\":\"list\",\"data\":[" READY "," COLD "]}");
+  rh_dynbuf_clear(&out);
+  assert_int_equal(rh_api_model_list(NULL, 0, &out), RH_OK);
+  assert_string_equal(rh_dynbuf_data(&out), "{\"object\":\"list\",\"data\":[]}");
+  rh_dynbuf_clear(&out);
+  assert_int_equal(rh_api_model_one(&list[1], &out), RH_OK);
+  assert_string_equal(rh_dynbuf_data(&out), COLD);
+  rh_dynbuf_free(&out);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(every_status), cmocka_unit_test(error_shapes), cmocka_unit_test(bare_error),
+      cmocka_unit_test(endpoints),    cmocka_unit_test(models),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
