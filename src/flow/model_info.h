@@ -12,7 +12,7 @@ typedef struct rh_load_options {
   int64_t context;       // tokens of one request (prompt + answer); 0 = min(the model's own, 4096)
   int64_t slots;         // requests served at once; 0 = 4
   int64_t threads;       // 0 = the physical cores this process may use
-  int64_t batch;         // tokens of one decode call at most; 0 = 2048
+  int64_t batch;         // tokens of one step at most; 0 = 512. A cancelled run stops between steps
   int64_t prefill_chunk; // prompt tokens of one step while others decode; 0 = 512
   int64_t gpu_layers;    // -1 = all that fit, 0 = none
   bool mlock;

@@ -46,7 +46,7 @@ static void test_ids_have_their_shape_and_differ(void **state) {
 static void test_a_forked_child_has_ids_of_its_own(void **state) {
   (void)state;
   char mine[RH_ID_SIZE];
-  char theirs[RH_ID_SIZE];
+  char theirs[RH_ID_SIZE] = "";
   int ends[2];
   rh_id_make(mine, "");
   assert_int_equal(pipe(ends), 0);
