@@ -39,7 +39,7 @@ static json_t *spread_json(const rh_bench_spread *spread, double factor) {
 }
 
 static json_t *level_json(const rh_bench_level *level, const rh_bench_summary *summary) {
-  return json_pack("{sIsIsIssssososososfsfsIsIsf}", "concurrency", (json_int_t)level->concurrency, "requests",
+  return json_pack("{sIsIsIsssosososfsfsIsIsf}", "concurrency", (json_int_t)level->concurrency, "requests",
                    (json_int_t)level->requests, "errors", (json_int_t)level->errors, "first_error", level->first_error,
                    "first_token_ms", spread_json(&summary->first_s, 1000), "latency_ms",
                    spread_json(&summary->total_s, 1000), "stream_tokens_per_s", spread_json(&summary->tokens_per_s, 1),
@@ -78,7 +78,9 @@ static rh_status run_level(const rh_bench_plan *plan, int64_t concurrency, int64
     rh_fail(error, status, "no memory for the numbers");
   if (status == RH_OK) {
     add_row(table, &level, &summary);
-    json_array_append_new(levels, level_json(&level, &summary));
+    if (json_array_append_new(levels, level_json(&level, &summary)) != 0) {
+      status = rh_fail(error, RH_NO_MEMORY, "no memory for the numbers");
+    }
     if (level.errors > 0)
       rh_cli_fail(0, "%zu of %lld requests failed; the first: %s", level.errors, (long long)requests,
                   level.first_error);

@@ -10,8 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/version.h"
 #include "cli/output.h"
 
@@ -162,6 +164,9 @@ int rh_cli_main(int argc, char **argv) {
   setlocale(LC_CTYPE, "");
   // A reader of our output that went away (`| head`) shows up as a write error.
   signal(SIGPIPE, SIG_IGN);
+  // What is worth a line in a server's log (a file of the models folder that is skipped, say) is noise here; `serve`
+  // and `config check` turn the log on.
+  rh_log_setup(STDERR_FILENO, RH_LOG_OFF, RH_LOG_PLAIN);
   if (argc < 2) {
     rh_cli_print_help(NULL);
     return RH_EXIT_USAGE;

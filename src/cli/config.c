@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "daemon/settings.h"
@@ -58,6 +59,7 @@ static void print_models(const rh_configuration *conf) {
 }
 
 static int check(int argc, char **argv) {
+  rh_log_setup(STDERR_FILENO, RH_LOG_WARN, RH_LOG_PLAIN);
   rh_configuration *conf;
   int code = load(argc, argv, &conf);
   if (code != RH_EXIT_OK) return code;

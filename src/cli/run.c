@@ -169,7 +169,14 @@ static rh_status gather_text(const rh_cli_args *args, rh_dynbuf *text, rh_error 
   size_t before = text->length;
   if (before > 0) (void)rh_dynbuf_append_text(text, "\n\n");
   rh_status status = read_input(text, error);
-  if (before > 0 && text->length == before + 2) text->length = before;
+  // The last line's end belongs to the file, not to what a person wants to say; nor does the gap before nothing.
+  size_t length = text->length;
+  if (length > before && rh_dynbuf_data(text)[length - 1] == '\n') length--;
+  if (before > 0 && length <= before + 2) length = before;
+  if (length < text->length) {
+    text->data[text->start + length] = '\0';
+    text->length = length;
+  }
   if (status == RH_OK && !rh_utf8_valid(rh_dynbuf_data(text), text->length)) {
     return rh_fail(error, RH_INVALID, "the text is not valid UTF-8; convert it first");
   }

@@ -2,7 +2,9 @@
 //
 // `roundhouse serve`: reads the configuration and hands it to the daemon. Owns nothing.
 #include <string.h>
+#include <unistd.h>
 
+#include "base/log.h"
 #include "cli/commands.h"
 #include "daemon/daemon.h"
 #include "daemon/settings.h"
@@ -31,6 +33,8 @@ static rh_status settings_help(rh_dynbuf *out) {
 
 static int run(const rh_cli_command *self, int argc, char **argv) {
   if (wants_help(argc, argv)) return rh_cli_print_help(self);
+  // The settings will say how to log; until they are read, as by default.
+  rh_log_setup(STDERR_FILENO, RH_LOG_INFO, RH_LOG_JSON);
   rh_configuration *conf;
   rh_error error = {0};
   if (rh_configuration_load(argc, argv, 1, environ, &conf, &error) != RH_OK) {

@@ -17,7 +17,8 @@ static json_t *model_health(const rh_served *served) {
   uint64_t since = rh_member_ready_since_ns(member);
   json_t *object = json_pack(
       "{s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:f,s:f}", "name", served->spec->name, "state",
-      rh_member_state_name(rh_member_get_state(member)), "engine", served->spec->engine, "pid",
+      rh_member_state_name(rh_member_get_state(member)), "engine",
+      info != NULL ? info->engine : served->spec->engine, "pid",
       (json_int_t)rh_member_pid(member), "slots", (json_int_t)(info != NULL ? info->slots : 0), "active",
       (json_int_t)rh_sched_running(served->queue), "queued", (json_int_t)rh_sched_queued(served->queue), "rss_bytes",
       (json_int_t)stats->rss_bytes, "restarts", (json_int_t)rh_member_restarts(member), "context",

@@ -89,8 +89,8 @@ static rh_next fail_no_memory(rh_generation *generation) {
   return fail(generation, &error);
 }
 
-// The regular end: what is still held back, the counts, and END. `stop` is the stop string that was met, or NULL; then the
-// tokens behind it are not shown, as their text is not.
+// The regular end: what is still held back, the counts, and END. `stop` is the stop string that was met, or NULL; then
+// the tokens behind it are not shown, as their text is not.
 static rh_next conclude(rh_generation *generation, rh_finish finish, const char *stop) {
   generation->sequence = NULL;
   if (stop == NULL) {
@@ -160,8 +160,8 @@ static void on_prompt_progress(void *ctx, int64_t done, int64_t total) {
   push(generation, &event);
 }
 
-// An engine may say this in the same step as the last token, whose delta may have used up the sink's room. The text that
-// is still held back would be one delta too many, so the end waits until the sink has room again.
+// An engine may say this in the same step as the last token, whose delta may have used up the sink's room. The text
+// that is still held back would be one delta too many, so the end waits until the sink has room again.
 static void on_context_full(void *ctx) {
   rh_generation *generation = ctx;
   generation->sequence = NULL;

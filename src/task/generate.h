@@ -17,7 +17,8 @@ rh_status rh_generation_start(const rh_engine_ops *ops, rh_engine *engine, const
                               rh_generation **out, rh_error *error) RH_MUST_CHECK;
 
 bool rh_generation_finished(const rh_generation *generation);  // a final event was pushed
-// A generation whose sink says RH_WAIT pauses itself; it goes on when this is called with false. Times stand still meanwhile.
+// A generation whose sink says RH_WAIT pauses itself; it goes on when this is called with false. Times stand still
+// meanwhile.
 void rh_generation_pause(rh_generation *generation, bool paused);
 // Stops the engine's sequence if it runs (no event is pushed then) and frees.
 void rh_generation_free(rh_generation *generation);
@@ -26,14 +27,14 @@ void rh_generation_free(rh_generation *generation);
 
 typedef struct rh_stop_matcher rh_stop_matcher;
 
-// Holds back text that may be the start of a stop string or the start of a character. The stop strings are copied; empty
-// ones are ignored. NULL when memory is short.
+// Holds back text that may be the start of a stop string or the start of a character. The stop strings are copied;
+// empty ones are ignored. NULL when memory is short.
 rh_stop_matcher *rh_stop_matcher_new(const char *const *stops, size_t count);
 void rh_stop_matcher_free(rh_stop_matcher *matcher);
 // Feed bytes; what may be shown now goes to *text/*length (valid until the next call). True when a stop string was met:
-// *stop names it (owned by the matcher), and the text before it was handed out; nothing may be fed after that. The string
-// whose last byte comes first wins, of several the longest, so the outcome does not depend on how the text is cut up.
-// Bytes that can never be UTF-8 become U+FFFD.
+// *stop names it (owned by the matcher), and the text before it was handed out; nothing may be fed after that. The
+// string whose last byte comes first wins, of several the longest, so the outcome does not depend on how the text is
+// cut up. Bytes that can never be UTF-8 become U+FFFD.
 bool rh_stop_matcher_feed(rh_stop_matcher *matcher, const char *bytes, size_t length, const char **text,
                           size_t *text_length, const char **stop);
 // The rest, at the end. An incomplete character becomes U+FFFD.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The queue behind "a token's logprob travels with the delta in which its text appears". An engine's token is only valid
-// during its callback, so each is copied into one allocation of its own. Used only by runs that asked for logprobs.
+// The queue behind "a token's logprob travels with the delta in which its text appears". An engine's token is only
+// valid during its callback, so each is copied into one allocation of its own. Used only by runs that asked for
+// logprobs.
 #include "task/logprobs.h"
 
 #include <assert.h>

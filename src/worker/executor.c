@@ -2,8 +2,8 @@
 //
 // The engine thread: commands between steps, one step, the finished swept out, the numbers published, the port flushed.
 //
-// Owns the engine and its runs. It sleeps in the mailbox when nothing can move, and never touches the socket but through
-// the port. It does not retry and does not outlive a broken engine: the daemon starts another process.
+// Owns the engine and its runs. It sleeps in the mailbox when nothing can move, and never touches the socket but
+// through the port. It does not retry and does not outlive a broken engine: the daemon starts another process.
 #include "worker/executor.h"
 
 #include <stdio.h>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// roundhouse-worker: one loaded model in one process, served over an inherited socket. Started by the daemon, not by people.
-// Reads its flags, enters the sandbox and runs one session. It opens no network and reads no configuration file.
+// roundhouse-worker: one loaded model in one process, served over an inherited socket. Started by the daemon, not by
+// people. Reads its flags, enters the sandbox and runs one session. It opens no network and reads no configuration
+// file.
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>

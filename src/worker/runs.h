@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The runs of the loaded model: those with a slot, and a short line of those without. Private to src/worker; engine thread.
+// The runs of the loaded model: those with a slot, and a short line of those without. Private to src/worker; engine
+// thread.
 #ifndef RH_WORKER_RUNS_H
 #define RH_WORKER_RUNS_H
 

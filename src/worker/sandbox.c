@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The process's own limits; state lives in the kernel. There is no system-call filter, Landlock or namespace here yet: the
-// engines' own needs (threads, mmap, devices) come first, and a filter that breaks a driver is worse than none.
+// The process's own limits; state lives in the kernel. There is no system-call filter, Landlock or namespace here yet:
+// the engines' own needs (threads, mmap, devices) come first, and a filter that breaks a driver is worse than none.
 #include "worker/sandbox.h"
 
 #include <errno.h>

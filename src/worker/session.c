@@ -112,7 +112,8 @@ static void answer_ping(rh_session *session) {
   rh_port_end(session->port, rh_stats_write(out, RH_FRAME_PONG, &stats));
 }
 
-// What the JSON of a frame becomes takes more room than its text, at worst for many tiny messages; the factor covers that.
+// What the JSON of a frame becomes takes more room than its text, at worst for many tiny messages; the factor covers
+// that.
 static size_t arena_bytes(const rh_frame *frame) {
   return 16 * ((size_t)frame->json_length + 1024) + 2 * frame->binary_length;
 }

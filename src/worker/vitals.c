@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The last published numbers under a mutex, and the running step's start in an atomic. The I/O thread answers pings from
-// here, so a long step does not make the worker look dead, and a stuck one shows by its age. Decides nothing.
+// The last published numbers under a mutex, and the running step's start in an atomic. The I/O thread answers pings
+// from here, so a long step does not make the worker look dead, and a stuck one shows by its age. Decides nothing.
 #include "worker/vitals.h"
 
 #include <pthread.h>

@@ -82,7 +82,7 @@ def test_prometheus_counts_our_requests(daemon, prometheus):
         assert server.chat("[[tokens=3]]", model="beta").status == 200
     chats = 'sum(roundhouse_requests_total{gen_ai_operation_name="chat",status="200"})'
     poll(lambda: query(base, chats) == [9.0], 30, "nine chats in Prometheus")
-    alpha = 'sum(roundhouse_requests_total{gen_ai_request_model="alpha",status="200"})'
+    alpha = 'sum(roundhouse_requests_total{gen_ai_response_model="alpha",status="200"})'
     assert query(base, alpha) == [7.0]
     assert query(base, "sum(roundhouse_request_latency_seconds_count)")[0] >= 9
     quantile = "histogram_quantile(0.5, sum by (le) (roundhouse_first_token_latency_seconds_bucket))"

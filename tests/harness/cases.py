@@ -19,8 +19,8 @@ One file is one connection; it may hold several pairs, sent one after the other.
 with these values (others may be too); its body must match byte for byte, chunk framing removed. A section's body ends
 before the line break that precedes the next marker or the end of the file.
 
-Placeholders: {{id}} 32 hexadecimal digits, {{created}} a recent Unix time, {{num}} a number that is not negative, {{word}}
-anything without a quote. {{id}} and {{created}} mean the same value wherever they stand in one answer.
+Placeholders: {{id}} 32 hexadecimal digits, {{created}} a recent Unix time, {{num}} a number that is not negative, {{maybe}}
+the same or null, {{word}} anything without a quote. {{id}} and {{created}} mean the same value wherever they stand in one answer.
 RH_RECORD=1 writes what came back into the file: read the difference before you commit it.
 """
 
@@ -32,6 +32,7 @@ PLACEHOLDERS = {
     "id": r"[0-9a-f]{32}",
     "created": r"[0-9]{10}",
     "num": r"[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?",
+    "maybe": r"(?:null|[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)",
     "word": r'[^"\r\n]*',
 }
 BOUND = ("id", "created")
@@ -141,7 +142,9 @@ def with_placeholders(text, response):
         text = text.replace(digits.group(0), "{{id}}")
     text = re.sub(r'"created":\d{10}', '"created":{{created}}', text)
     number = PLACEHOLDERS["num"]
-    text = re.sub(rf'("[a-z_]*(?:_ms|per_second|latency|_duration)"):{number}', r"\1:{{num}}", text)
+    text = re.sub(rf'("[a-z_]*_ms"):{number}', r"\1:{{num}}", text)
+    text = re.sub(rf'("tokens_per_second"):(?:null|{number})', r"\1:{{maybe}}", text)
+    text = re.sub(r'"system_fingerprint":"rh-[^"]*"', '"system_fingerprint":"rh-{{word}}"', text)
     return re.sub(r'"host":"[^"]*"', '"host":"{{word}}"', text)
 
 

@@ -342,7 +342,7 @@ static bool crashes(const char *prompt) {
     const struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
     signal(SIGABRT, SIG_DFL);
-    freopen("/dev/null", "w", stderr);
+    if (freopen("/dev/null", "w", stderr) == NULL) _exit(1);
     (void)say(prompt);
     _exit(0);
   }

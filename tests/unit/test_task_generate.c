@@ -375,7 +375,9 @@ static rh_status abrupt_start(rh_engine *engine, const rh_run *run, const rh_seq
   return RH_OK;
 }
 static void abrupt_stop(rh_engine *engine, rh_sequence *sequence) { (void)sequence; engine->started = false; }
-static void abrupt_pause(rh_engine *engine, rh_sequence *sequence, bool paused) { (void)engine, (void)sequence, (void)paused; }
+static void abrupt_pause(rh_engine *engine, rh_sequence *sequence, bool paused) {
+  (void)engine, (void)sequence, (void)paused;
+}
 static rh_status abrupt_step(rh_engine *engine, bool *worked, rh_error *error) {
   (void)error;
   *worked = engine->started;

@@ -162,8 +162,9 @@ def test_requests_are_counted(daemon):
         return server.metric("roundhouse_requests_total", **labels)
 
     poll(lambda: counted(gen_ai_operation_name="chat", status="200") == 4, 5, "four chats")
-    assert counted(gen_ai_operation_name="chat", gen_ai_request_model="alpha", status="200") == 3
-    assert counted(gen_ai_operation_name="chat", gen_ai_request_model="beta", status="200") == 1
+    assert counted(gen_ai_operation_name="chat", gen_ai_response_model="alpha", status="200") == 3
+    assert counted(gen_ai_operation_name="chat", gen_ai_response_model="beta", status="200") == 1
+    assert counted(gen_ai_request_model="beta") == 1  # what the client wrote; the others named no model
     assert counted(gen_ai_operation_name="text_completion", status="200") == 1
     assert counted(status="400") == 1
     assert counted(status="404") >= 1

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The fake engine: a deterministic stand-in for a model, steered by its path and by directives in the prompt
-// (fake/script.h, fake/README.md), so that wire and fault tests need no model file. It can be slow, fail, crash and hang.
+// (fake/script.h, fake/README.md), so that wire and fault tests need no model file. It can be slow, fail, crash and
+// hang.
 //
 // Owns its slots and their sequences; engine thread only. It deliberately does not sleep in step(): with nothing due it
 // says so, and the worker decides how to wait. It never reports cached tokens.
@@ -68,8 +69,8 @@ static void crash_unless_exists(const char *file) {
 
 static rh_status fake_probe(rh_dynbuf *out) {
   return rh_dynbuf_append_text(out,
-                               "{\"engine\":\"fake\",\"version\":\"1\",\"available\":true,\"reason\":\"\",\"devices\":[],"
-                               "\"acceleration\":\"none\"}");
+                               "{\"engine\":\"fake\",\"version\":\"1\",\"available\":true,\"reason\":\"\","
+                               "\"devices\":[],\"acceleration\":\"none\"}");
 }
 
 static rh_status play_load(const rh_fake_model *model, bool (*progress)(void *ctx, double fraction), void *progress_ctx,
@@ -147,8 +148,8 @@ static int64_t count_words(const char *text) {
 }
 
 // Counts the prompt and finds the text that may hold directives (NULL for token prompts).
-static rh_status read_prompt(const rh_engine *engine, const rh_prompt *prompt, int64_t *tokens, const char **script_text,
-                             rh_error *error) {
+static rh_status read_prompt(const rh_engine *engine, const rh_prompt *prompt, int64_t *tokens,
+                             const char **script_text, rh_error *error) {
   *tokens = 0;
   *script_text = NULL;
   switch (prompt->kind) {

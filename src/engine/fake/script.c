@@ -125,7 +125,8 @@ rh_status rh_fake_model_parse(const char *path, const rh_load_options *options, 
     if (status != RH_OK) return status;
   }
   if (out->slots < 1 || out->slots > 4096 || out->context < 1 || out->vocabulary < 1) {
-    return rh_fail(error, RH_LOAD_FAILED, "The fake engine needs slots (1 to 4096), context and vocabulary of at least 1.");
+    return rh_fail(error, RH_LOAD_FAILED,
+                   "The fake engine needs 1 to 4096 slots, and a context and a vocabulary of at least 1.");
   }
   return RH_OK;
 }

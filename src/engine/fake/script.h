@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The words that steer the fake engine: "fake:slots=2,context=64" as a model path, "[[tokens=20 delay_ms=5]]" in a prompt.
-// Private to engine/fake.
+// The words that steer the fake engine: "fake:slots=2,context=64" as a model path, "[[tokens=20 delay_ms=5]]" in a
+// prompt. Private to engine/fake.
 #ifndef RH_ENGINE_FAKE_SCRIPT_H
 #define RH_ENGINE_FAKE_SCRIPT_H
 
