@@ -58,10 +58,11 @@ rh_status rh_api_copy_string(rh_decoding *decoding, const char *text, const char
 // A client's word in our answer's body, headers and logs: letters, digits and a few signs only, and not much of them.
 static void make_harmless(char out[static CLIENT_WORD_BYTES_MAX], const char *word) {
   size_t i = 0;
+  if (word[0] == '\0') word = "(empty)";
   for (; word[i] != '\0' && i < CLIENT_WORD_BYTES_MAX - 1; i++) {
     char c = word[i];
     bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-                 c == '.' || c == '[' || c == ']' || c == ' ';
+                 c == '.' || c == '[' || c == ']' || c == '(' || c == ')' || c == ' ';
     out[i] = c;
     if (!plain) out[i] = '?';
   }
@@ -70,6 +71,7 @@ static void make_harmless(char out[static CLIENT_WORD_BYTES_MAX], const char *wo
 
 static bool has_entry(const char *warnings, const char *entry) {
   size_t length = strlen(entry);
+  assert(length > 0);  // an empty one would be found at the same place for ever
   for (const char *at = warnings; (at = strstr(at, entry)) != NULL; at += length) {
     bool starts = at == warnings || at[-1] == ' ';
     if (starts && (at[length] == '\0' || at[length] == ',')) return true;
@@ -82,7 +84,7 @@ void rh_api_warn(rh_decoding *decoding, const char *prefix, const char *name, co
   char entry[ENTRY_BYTES_MAX];
   rh_dynbuf *warnings = decoding->warnings;
   if (warnings == NULL) return;
-  make_harmless(word, name);
+  make_harmless(word, name[0] != '\0' ? name : "a field without a name");
   (void)snprintf(entry, sizeof entry, "%s%s%s%s%s", prefix, word, did_you_mean == NULL ? "" : " (did you mean ",
                  did_you_mean == NULL ? "" : did_you_mean, did_you_mean == NULL ? "" : "?)");
   if (has_entry(rh_dynbuf_data(warnings), entry)) return;

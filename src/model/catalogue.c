@@ -46,7 +46,7 @@ const rh_setting rh_model_settings[] = {
             "tokens of one request, prompt and answer together; 0 = the model's own, at most 4096"),
     INT_ROW("slots", options.slots, 0, 256, "0", "requests served at once; 0 = 4"),
     INT_ROW("threads", options.threads, 0, 1024, "0", "threads that compute; 0 = the physical cores"),
-    INT_ROW("batch", options.batch, 0, 1048576, "0", "tokens of one decode call at most; 0 = 2048"),
+    INT_ROW("batch", options.batch, 0, 1048576, "0", "tokens of one engine step at most; 0 = 512"),
     INT_ROW("prefill_chunk", options.prefill_chunk, 0, 1048576, "0",
             "prompt tokens of one step while other requests generate; 0 = 512"),
     INT_ROW("gpu_layers", options.gpu_layers, -1, 100000, "-1", "layers kept on a GPU; -1 = all that fit, 0 = none"),

@@ -222,6 +222,8 @@ static void warned(void **state) {
       {WITH("\"temprature\":1,\"zzzzzzzzzzzz\":1"), "temprature (did you mean temperature?), zzzzzzzzzzzz"},
       {WITH("\"a,b\\nc<\\u00e9\":1"), "a?b?c???"},
       {WITH("\"stream_options\":{\"x\":1}"), "stream_options.x"},
+      // A field without a name once made the search for earlier entries go on for ever.
+      {WITH("\"x\":1,\"\":2"), "x, (empty)"},
       {"{\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"name\":\"bob\"},"
        "{\"role\":\"user\",\"content\":\"b\",\"name\":\"eve\"}]}",
        "messages.name"},
@@ -247,6 +249,15 @@ static void warnings_are_bounded(void **state) {
   assert_null(strstr(warnings, "field_number_16"));
   assert_non_null(strstr(warnings, ", more unknown fields"));
   assert_false(test.warnings.failed);
+  test_end(&test);
+}
+
+// Once looked for an empty word in the warnings for ever.
+static void a_field_without_a_name_is_a_warning(void **state) {
+  (void)state;
+  test_case test;
+  assert_int_equal(test_decode(&test, PATH, "{" HI ",\"\":1,\"x\":2}"), RH_OK);
+  assert_non_null(strstr(rh_dynbuf_data(&test.warnings), "a field without a name"));
   test_end(&test);
 }
 
@@ -305,6 +316,7 @@ int main(void) {
       cmocka_unit_test(messages_become_ours),
       cmocka_unit_test(warned),
       cmocka_unit_test(warnings_are_bounded),
+      cmocka_unit_test(a_field_without_a_name_is_a_warning),
       cmocka_unit_test(seeds),
       cmocka_unit_test(odd_but_fine),
       cmocka_unit_test(memory_is_bounded),

@@ -96,6 +96,8 @@ static void test_load_run_unload(void **state) {
 
 static bool thirty_deltas(void *ctx) { return ((rh_seen *)ctx)->deltas >= 30; }
 
+static bool has_started(void *ctx) { return ((rh_seen *)ctx)->starts > 0; }
+
 static void test_no_credit_no_deltas(void **state) {
   (void)state;
   rh_bench bench;
@@ -180,6 +182,8 @@ static void test_an_engine_that_ignores_cancel_is_killed(void **state) {
   rh_seen seen = {0};
   rh_member_run *run = begin(&bench, "[[hang_at=0]]", 0, &seen);
   pid_t first = rh_member_pid(bench.member);
+  // Before START the worker could still take the cancellation in, and would never hang.
+  assert_true(rh_run_until(bench.loop, has_started, &seen));
   rh_member_run_cancel(run);
   bench.wanted = RH_MEMBER_BACKOFF;
   assert_true(rh_run_until(bench.loop, in_state, &bench));

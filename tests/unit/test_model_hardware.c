@@ -59,7 +59,8 @@ static void test_features_are_whole_words_that_matter(void **state) {
   (void)state;
   rh_hardware hardware;
   lay("/proc/cpuinfo",
-      "processor\t: 0\nmodel name\t: Big CPU 9000\nflags\t\t: fpu sse4_2 avx avx2 fma f16c avx512f avx512_vnni amx_int8 "
+      "processor\t: 0\nmodel name\t: Big CPU 9000\nflags\t\t: fpu sse4_2 avx avx2 fma f16c avx512f avx512_vnni "
+      "amx_int8 "
       "svm xavx512bw\n\nprocessor\t: 1\n");
   rh_probe_cpu(root, &hardware);
   assert_string_equal(hardware.cpu_name, "Big CPU 9000");
@@ -147,7 +148,8 @@ static void test_cgroup_path_of_the_host(void **state) {
 static void test_gpus(void **state) {
   (void)state;
   rh_hardware hardware;
-  lay("/proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5\nGCC: 12.2\n");
+  lay("/proc/driver/nvidia/version",
+      "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5\nGCC: 12.2\n");
   lay("/proc/driver/nvidia/gpus/0000:01:00.0/information", "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   1\n");
   lay("/sys/class/drm/card0/device/vendor", "0x10de\n");
   lay("/sys/class/drm/card1/device/vendor", "0x1002\n");
