@@ -177,7 +177,9 @@ def run_pytest(preset, suite):
     report.unlink(missing_ok=True)
     report.parent.mkdir(parents=True, exist_ok=True)
     command = [*steady_addresses(preset), VENV_PYTHON, "-m", "pytest", f"tests/{suite}", "-q", "-p", "no:cacheprovider"]
-    status = execute([*command, "--timeout-method=signal", f"--junitxml={report}"], preset)
+    # A temporary folder of our own: pytest's usual one is shared, and other runs clear it.
+    command += ["--timeout-method=signal", f"--basetemp={report.with_suffix('.tmp')}", f"--junitxml={report}"]
+    status = execute(command, preset)
     cases = read_report(report)
     if not cases:
         return Count().blame(f"pytest ended with {status} and no test was run")

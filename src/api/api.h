@@ -14,10 +14,10 @@
 
 // What an answer says about how it was made; filled by the spine before the first event is encoded.
 typedef struct rh_answer_meta {
-  const char *model;        // the name that serves
-  const char *version;      // of the model, or ""
+  const char *model;    // the name that serves
+  const char *version;  // of the model, or ""
   const char *host;
-  const char *provider;     // "local"
+  const char *provider;       // "local"
   const rh_model_info *info;  // NULL until a worker is known
   const char *route_reason;
   const char *cache;        // "hit", "miss", "off"
@@ -31,15 +31,16 @@ typedef struct rh_answer_meta {
 typedef struct rh_encoder rh_encoder;
 
 typedef struct rh_api_endpoint {
-  const char *name;          // metric label and log field: "chat.completions"
-  const char *operation;     // gen_ai_operation_name: "chat", "text_completion"
+  const char *name;       // metric label and log field: "chat.completions"
+  const char *operation;  // gen_ai_operation_name: "chat", "text_completion"
   const char *path;
-  const char *stream_type;   // "text/event-stream"
+  const char *stream_type;  // "text/event-stream"
   bool streams_by_default;
 
-  // Body to request. Sets all of `out` but its id; `arena` holds what it points at. Unknown fields that clients send by
-  // habit are added to `warnings` (entries joined by ", ", none with a comma inside, bounded by the buffer's maximum:
-  // what does not fit is left out); parameters that change the answer and cannot be honoured are RH_UNSUPPORTED.
+  // Body to request. Sets all of `out` but its id, and `stream` only where the body says so; `arena` holds what it
+  // points at. Unknown fields that clients send by habit are added to `warnings` (entries joined by ", ", none with a
+  // comma inside, bounded by the buffer's maximum: what does not fit is left out); parameters that change the answer
+  // and cannot be honoured are RH_UNSUPPORTED. `warnings` and `error` may be NULL.
   rh_status (*decode)(const char *body, size_t length, rh_arena *arena, rh_request *out, rh_dynbuf *warnings,
                       rh_error *error);
 
@@ -66,9 +67,9 @@ rh_encoder *rh_encoder_new(const rh_api_endpoint *endpoint, const rh_request *re
                            const char *warnings);
 void rh_encoder_free(rh_encoder *encoder);
 
-// Take one event. An ERROR of any choice ends the whole answer, streamed or not: nothing is written, `*finished` is true
-// and rh_encoder_error says what happened. The caller then writes it with the endpoint's encode_error (`in_stream` when
-// the stream has begun, otherwise with the HTTP status) and cancels the other choices; their events are ignored.
+// Take one event. An ERROR of any choice ends the whole answer, streamed or not: nothing is written, `*finished` is
+// true and rh_encoder_error says what happened. The caller then writes it with the endpoint's encode_error (`in_stream`
+// when the stream has begun, otherwise with the HTTP status) and cancels the other choices; their events are ignored.
 // RH_TOO_LARGE: a whole answer grew past 16 MiB, or `out` is full; rh_encoder_error is set as well.
 rh_status rh_encoder_push(rh_encoder *encoder, const rh_event *event, rh_dynbuf *out, bool *finished) RH_MUST_CHECK;
 // The error that ended the answer, or NULL. Lives as long as the encoder.
@@ -86,7 +87,7 @@ rh_status rh_api_error_body(const char *path, const char *request_id, const rh_e
 typedef struct rh_api_model {
   const char *name;
   int64_t created;
-  const char *state;          // "ready", "loading", "cold", "failed"
+  const char *state;  // "ready", "loading", "cold", "failed"
   const char *engine;
   const rh_model_info *info;  // NULL when not loaded
 } rh_api_model;

@@ -5,8 +5,8 @@
 #ifndef RH_API_CODEC_H
 #define RH_API_CODEC_H
 
-#include "base/json.h"
 #include "api/api.h"
+#include "base/json.h"
 
 #define RH_API_FIELDS_MAX 96       // fields of one dialect, all its tables together
 #define RH_API_UNKNOWN_MAX 16      // unknown fields reported by name

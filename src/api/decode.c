@@ -15,8 +15,11 @@
 rh_status rh_api_decode_begin(rh_decoding *decoding, const char *body, size_t length, rh_arena *arena, rh_request *out,
                               rh_dynbuf *warnings, rh_error *error) {
   *decoding = (rh_decoding){.arena = arena, .request = out, .warnings = warnings, .error = error};
-  // The id stands first and is the caller's; all the rest starts from zero.
+  // The id stands first and is the caller's, and so is the choice to stream when the body says nothing; all the rest
+  // starts from zero.
+  bool stream = out->stream;
   memset((char *)out + offsetof(rh_request, task), 0, sizeof *out - offsetof(rh_request, task));
+  out->stream = stream;
   out->choices = 1;
   rh_generate_defaults(&out->generate);
   decoding->notes = rh_api_alloc_array(decoding, 1, sizeof *decoding->notes);
@@ -58,11 +61,10 @@ rh_status rh_api_copy_string(rh_decoding *decoding, const char *text, const char
 // A client's word in our answer's body, headers and logs: letters, digits and a few signs only, and not much of them.
 static void make_harmless(char out[static CLIENT_WORD_BYTES_MAX], const char *word) {
   size_t i = 0;
-  if (word[0] == '\0') word = "(empty)";
   for (; word[i] != '\0' && i < CLIENT_WORD_BYTES_MAX - 1; i++) {
     char c = word[i];
     bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-                 c == '.' || c == '[' || c == ']' || c == '(' || c == ')' || c == ' ';
+                 c == '.' || c == '[' || c == ']' || c == ' ';
     out[i] = c;
     if (!plain) out[i] = '?';
   }

@@ -84,8 +84,7 @@ static void count_event(rh_encoder *encoder, rh_encoder_choice *choice, const rh
       encoder->done_count++;
       break;
     case RH_EVENT_PROGRESS:
-    case RH_EVENT_ERROR:
-      break;
+    case RH_EVENT_ERROR: break;
   }
 }
 

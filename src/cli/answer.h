@@ -16,12 +16,12 @@
 
 typedef struct rh_answer {
   rh_dynbuf text;
-  char finish[32];            // "stop", "length", or "" when it did not finish
+  char finish[32];  // "stop", "length", or "" when it did not finish
   char model[160];
-  int64_t prompt_tokens;      // -1 = the server did not say
+  int64_t prompt_tokens;  // -1 = the server did not say
   int64_t completion_tokens;
   uint64_t begun_ns, first_ns, last_ns, ended_ns;  // monotonic; first and last: of the words; 0 = none
-  bool done;                  // the end mark came
+  bool done;                                       // the end mark came
 } rh_answer;
 
 void rh_answer_init(rh_answer *answer);

@@ -15,7 +15,7 @@
 
 // One request that was answered in full. Times in seconds.
 typedef struct rh_bench_sample {
-  double first_s;       // until the first words
+  double first_s;  // until the first words
   double total_s;
   double tokens_per_s;  // after the first token; 0 = too short to tell
   int64_t prompt_tokens;

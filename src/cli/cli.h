@@ -35,7 +35,7 @@ struct rh_cli_command {
 extern const rh_cli_command *const rh_cli_commands[];
 
 int rh_cli_main(int argc, char **argv);
-const rh_cli_command *rh_cli_find(const char *name);  // NULL when unknown
+const rh_cli_command *rh_cli_find(const char *name);   // NULL when unknown
 int rh_cli_print_help(const rh_cli_command *command);  // NULL: the overview
 
 // Flags that every command which talks to a server has. Put RH_CLI_COMMON_FIELDS first in the options' struct and
@@ -45,14 +45,14 @@ int rh_cli_print_help(const rh_cli_command *command);  // NULL: the overview
   bool json;                 \
   bool color
 
-#define RH_CLI_FLAG(kind, owner, name, initial, low, high, about)                                          \
-  {                                                                                                       \
-    .key = #name, .type = kind, .offset = offsetof(owner, name), .default_text = initial, .min = low,      \
-    .max = high, .help = about                                                                            \
+#define RH_CLI_FLAG(kind, owner, name, initial, low, high, about)                                                  \
+  {                                                                                                                \
+    .key = #name, .type = kind, .offset = offsetof(owner, name), .default_text = initial, .min = low, .max = high, \
+    .help = about                                                                                                  \
   }
-#define RH_CLI_COMMON_FLAGS(owner)                                                                        \
-  RH_CLI_FLAG(RH_SETTING_STRING, owner, server, NULL, 0, 0, "address of the server to ask"),               \
-      RH_CLI_FLAG(RH_SETTING_BOOL, owner, json, "false", 0, 0, "print JSON"),                              \
+#define RH_CLI_COMMON_FLAGS(owner)                                                           \
+  RH_CLI_FLAG(RH_SETTING_STRING, owner, server, NULL, 0, 0, "address of the server to ask"), \
+      RH_CLI_FLAG(RH_SETTING_BOOL, owner, json, "false", 0, 0, "print JSON"),                \
       RH_CLI_FLAG(RH_SETTING_BOOL, owner, color, "true", 0, 0, "colours on a terminal; also NO_COLOR")
 
 // What is left of a command line without its flags. Borrowed from argv; `words` is freed by rh_cli_args_free.

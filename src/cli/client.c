@@ -58,22 +58,14 @@ const char *rh_client_server(const rh_client *client) { return client->server; }
 
 static rh_status status_of_http(long http_status) {
   switch (http_status) {
-    case 404:
-      return RH_NOT_FOUND;
-    case 408:
-      return RH_DEADLINE;
-    case 413:
-      return RH_TOO_LARGE;
-    case 429:
-      return RH_QUEUE_FULL;
-    case 501:
-      return RH_UNSUPPORTED;
-    case 503:
-      return RH_UNAVAILABLE;
-    case 504:
-      return RH_DEADLINE;
-    default:
-      return http_status >= 400 && http_status < 500 ? RH_INVALID : RH_INTERNAL;
+    case 404: return RH_NOT_FOUND;
+    case 408: return RH_DEADLINE;
+    case 413: return RH_TOO_LARGE;
+    case 429: return RH_QUEUE_FULL;
+    case 501: return RH_UNSUPPORTED;
+    case 503: return RH_UNAVAILABLE;
+    case 504: return RH_DEADLINE;
+    default: return http_status >= 400 && http_status < 500 ? RH_INVALID : RH_INTERNAL;
   }
 }
 

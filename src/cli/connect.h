@@ -22,8 +22,8 @@ bool rh_connect_answers(const char *server);
 
 typedef struct rh_session {
   rh_client *client;
-  rh_private *own;    // NULL when the server is not ours
-  char model[160];    // the name to ask for
+  rh_private *own;  // NULL when the server is not ours
+  char model[160];  // the name to ask for
 } rh_session;
 
 // A server that knows `model` (a name or a file): see the rules in connect.c. `slots` > 0 asks a private server for so

@@ -6,9 +6,9 @@
 
 #include <stdbool.h>
 
-bool rh_interrupt_install(void);     // SIGINT is counted from now on; false when the system refuses
-unsigned rh_interrupt_count(void);   // since the last clear
+bool rh_interrupt_install(void);    // SIGINT is counted from now on; false when the system refuses
+unsigned rh_interrupt_count(void);  // since the last clear
 void rh_interrupt_clear(void);
-int rh_interrupt_fd(void);           // -1 when not installed
+int rh_interrupt_fd(void);  // -1 when not installed
 
 #endif

@@ -35,7 +35,7 @@ rh_table *rh_table_new(const char *const *headings);           // NULL-terminate
 void rh_table_add(rh_table *table, const char *const *cells);  // one a heading; copied; NULL is written as "-"
 int rh_table_print(const rh_table *table, FILE *stream);       // exit status
 int rh_table_print_free(rh_table *table, FILE *stream);
-void rh_table_free(rh_table *table);                           // NULL is fine
+void rh_table_free(rh_table *table);  // NULL is fine
 
 // "1.5 GiB", "-" for 0; "3m 20s".
 void rh_cli_format_bytes(char *out, size_t size, long long bytes);

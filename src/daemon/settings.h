@@ -8,21 +8,21 @@
 #include "model/catalogue.h"
 
 typedef struct rh_settings {
-  char *listen;               // "127.0.0.1:8080"
-  char *models_dir;           // scanned for *.gguf; default $XDG_DATA_HOME/roundhouse/models
-  char *default_model;        // serves requests that name none; "" = the only or first one
-  bool preload;               // load the default model at start
-  char *worker;               // path of roundhouse-worker; default: beside this executable
-  uint64_t request_timeout;   // ns; a request's whole time unless it asks for less
-  uint64_t shutdown_grace;    // ns; after SIGTERM
+  char *listen;              // "127.0.0.1:8080"
+  char *models_dir;          // scanned for *.gguf; default $XDG_DATA_HOME/roundhouse/models
+  char *default_model;       // serves requests that name none; "" = the only or first one
+  bool preload;              // load the default model at start
+  char *worker;              // path of roundhouse-worker; default: beside this executable
+  uint64_t request_timeout;  // ns; a request's whole time unless it asks for less
+  uint64_t shutdown_grace;   // ns; after SIGTERM
   uint64_t body_bytes_max;
   int64_t connections_max;
-  int64_t queue_max;          // waiting requests per model, unless the model says otherwise
-  uint64_t idle_timeout;      // ns; keep-alive, and a reader that takes nothing
-  uint64_t stream_buffer;     // bytes buffered for a slow reader
-  char *cors_origin;          // "*", "" = none, or one origin
-  int log_level;              // rh_log_level
-  int log_format;             // rh_log_format
+  int64_t queue_max;       // waiting requests per model, unless the model says otherwise
+  uint64_t idle_timeout;   // ns; keep-alive, and a reader that takes nothing
+  uint64_t stream_buffer;  // bytes buffered for a slow reader
+  char *cors_origin;       // "*", "" = none, or one origin
+  int log_level;           // rh_log_level
+  int log_format;          // rh_log_format
   bool log_prompts;
   // defaults of every model
   int64_t context, slots, threads, batch, prefill_chunk, gpu_layers;
@@ -40,16 +40,17 @@ typedef struct rh_configuration {
   rh_settings settings;
   rh_setting_origin *origins;  // one per row of the table
   rh_catalogue *catalogue;
-  char *file;                  // the file that was read, or NULL
+  char *file;  // the file that was read, or NULL
 } rh_configuration;
 
 // Reads --config FILE (or ROUNDHOUSE_CONFIG, or ./roundhouse.json, or $XDG_CONFIG_HOME/roundhouse/roundhouse.json; none is
 // fine), then the environment, then the flags in argv[first..argc). Also takes --model NAME=PATH or --model PATH (repeatable;
 // PATH is a .gguf, or "fake:..." for the fake engine). On success *out owns everything.
-rh_status rh_configuration_load(int argc, char *const *argv, int first, char *const *environment, rh_configuration **out,
-                                rh_error *error) RH_MUST_CHECK;
+rh_status rh_configuration_load(int argc, char *const *argv, int first, char *const *environment,
+                                rh_configuration **out, rh_error *error) RH_MUST_CHECK;
 // The same from a JSON text alone, without file, environment or flags: for tests and fuzzing.
-rh_status rh_configuration_parse(const char *json, size_t length, rh_configuration **out, rh_error *error) RH_MUST_CHECK;
+rh_status rh_configuration_parse(const char *json, size_t length, rh_configuration **out,
+                                 rh_error *error) RH_MUST_CHECK;
 void rh_configuration_free(rh_configuration *configuration);
 
 // The JSON Schema of roundhouse.json. New reference.

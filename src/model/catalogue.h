@@ -10,13 +10,13 @@
 #include "flow/model_info.h"
 
 typedef struct rh_model_spec {
-  char *name;              // what clients say; [A-Za-z0-9._:/-], at most RH_MODEL_NAME_MAX
-  char *engine;            // "llama", "fake"; found from the file's content when the configuration does not say
+  char *name;    // what clients say; [A-Za-z0-9._:/-], at most RH_MODEL_NAME_MAX
+  char *engine;  // "llama", "fake"; found from the file's content when the configuration does not say
   char *path;
   rh_load_options options;
-  int64_t queue_max;       // requests that may wait for this model
-  int64_t file_bytes;      // 0 when there is no file
-  int64_t modified_s;      // the file's time; `created` of GET /v1/models
+  int64_t queue_max;   // requests that may wait for this model
+  int64_t file_bytes;  // 0 when there is no file
+  int64_t modified_s;  // the file's time; `created` of GET /v1/models
 } rh_model_spec;
 
 typedef struct rh_catalogue rh_catalogue;
@@ -39,7 +39,7 @@ rh_status rh_catalogue_scan(rh_catalogue *catalogue, const char *folder, const r
                             int64_t queue_max, rh_error *error) RH_MUST_CHECK;
 
 size_t rh_catalogue_count(const rh_catalogue *catalogue);
-const rh_model_spec *rh_catalogue_at(const rh_catalogue *catalogue, size_t index);  // sorted by name
+const rh_model_spec *rh_catalogue_at(const rh_catalogue *catalogue, size_t index);        // sorted by name
 const rh_model_spec *rh_catalogue_find(const rh_catalogue *catalogue, const char *name);  // NULL when unknown
 // The nearest known name, for "did you mean"; NULL when none is near.
 const char *rh_catalogue_nearest(const rh_catalogue *catalogue, const char *name);

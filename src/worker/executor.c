@@ -184,7 +184,6 @@ static bool take_commands(rh_executor *executor) {
   bool was_full = false;
   bool open = rh_mailbox_take(executor->mailbox, wake_time(executor), &commands, &was_full);
   if (was_full) rh_port_wake(executor->port);
-  bool any = commands.count > 0;
   rh_list_each(&commands, node) {
     rh_command *command = rh_list_entry(node, rh_command, node);
     rh_list_remove(&commands, node);
@@ -194,8 +193,6 @@ static bool take_commands(rh_executor *executor) {
       rh_command_free(command);
     }
   }
-  // A long first step must not keep START and confirmations from the daemon.
-  if (any) rh_port_flush(executor->port);
   return open;
 }
 

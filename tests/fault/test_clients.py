@@ -56,7 +56,7 @@ def test_work_stops_within_a_step(daemon):
 def test_client_leaves_while_it_waits_in_the_queue(daemon):
     server = daemon(models={"fake": "fake:slots=1"})
     with server.chat_stream(LONG) as running:
-        running.next_event()
+        running.next_text()
         waiting = [server.connect() for _ in range(3)]
         for connection in waiting:
             connection.send_request("POST", "/v1/chat/completions", chat_body(LONG))
@@ -64,7 +64,7 @@ def test_client_leaves_while_it_waits_in_the_queue(daemon):
         for connection in waiting:
             connection.close()
         server.wait_queued(0)
-        running.next_event()
+        running.next_text()
     server.wait_idle()
 
 
@@ -82,7 +82,7 @@ def test_client_of_several_choices_leaves(daemon):
     server = daemon(models={"fake": "fake:slots=4"})
     with server.chat_stream(LONG, n=8) as stream:
         for _ in range(10):
-            stream.next_event()
+            stream.next_text()
     server.wait_idle()
     assert server.chat("hi").status == 200
 
@@ -275,7 +275,7 @@ def test_a_long_first_wait_is_not_idleness(daemon):
 def test_queue_full(daemon):
     server = daemon(models={"fake": "fake:slots=1"}, queue_max=1)
     with server.chat_stream(LONG) as running:
-        running.next_event()
+        running.next_text()
         with server.connect() as waiting:
             waiting.send_request("POST", "/v1/chat/completions", chat_body("[[text=waited]]"))
             server.wait_queued(1)
@@ -303,7 +303,7 @@ def test_queue_full_by_the_choices_of_one_request(daemon):
 def test_priority_goes_first(daemon):
     server = daemon(models={"fake": "fake:slots=1"})
     with server.chat_stream(LONG) as running:
-        running.next_event()
+        running.next_text()
         waiting = {}
         for priority in (0, -5, 10, 5):
             connection = server.connect()

@@ -30,7 +30,7 @@ def test_daemon_that_never_loaded_a_model_ends_at_once(daemon):
 def test_running_stream_is_finished(daemon):
     server = daemon(shutdown_grace=scaled(10))
     with server.chat_stream("[[tokens=60 delay_ms=20]]") as stream:
-        stream.next_event()
+        stream.next_text()
         server.send_signal(signal.SIGTERM)
         poll(lambda: refuses(server), 5, "a refusal of new requests")
         events = list(stream)
@@ -56,7 +56,7 @@ def test_kept_alive_connection_gets_a_503(daemon):
     with server.connect() as idle, server.chat_stream("[[tokens=100 delay_ms=20]]") as stream:
         idle.send_request("GET", "/health")
         assert idle.read_response().status == 200
-        stream.next_event()
+        stream.next_text()
         server.send_signal(signal.SIGTERM)
         poll(lambda: server.log(message="shutting down") or refuses(server), 5, "the shutdown")
         try:
@@ -73,7 +73,7 @@ def test_kept_alive_connection_gets_a_503(daemon):
 def test_waiting_requests_are_answered_or_refused(daemon):
     server = daemon(models={"fake": "fake:slots=1"}, shutdown_grace=scaled(10))
     with server.chat_stream("[[tokens=30 delay_ms=20]]") as running, server.connect() as waiting:
-        running.next_event()
+        running.next_text()
         waiting.send_request("POST", "/v1/chat/completions", chat_body("hi"))
         server.wait_queued(1)
         server.send_signal(signal.SIGTERM)
@@ -85,7 +85,7 @@ def test_waiting_requests_are_answered_or_refused(daemon):
 def test_stuck_stream_is_cut_after_the_grace_time(daemon):
     server = daemon(shutdown_grace=1)
     with server.chat_stream(LONG) as stream:
-        stream.next_event()
+        stream.next_text()
         began = time.monotonic()
         assert server.stop() == 0
         took = time.monotonic() - began
@@ -104,7 +104,7 @@ def test_hung_engine_does_not_hold_the_shutdown(daemon):
     server = daemon(shutdown_grace=1)
     server.expect_errors("worker|hung|hang")
     with server.chat_stream("[[hang_at=2]]") as stream:
-        stream.next_event()
+        stream.next_text()
         began = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - began < scaled(8)
@@ -122,7 +122,7 @@ def test_second_signal_ends_it_at_once(daemon):
     """Somebody who presses Ctrl-C twice means it."""
     server = daemon(shutdown_grace=scaled(60))
     with server.chat_stream(LONG) as stream:
-        stream.next_event()
+        stream.next_text()
         server.send_signal(signal.SIGINT)
         poll(lambda: refuses(server), 5, "a refusal of new requests")
         server.bad_end_expected = True
@@ -144,6 +144,6 @@ def test_daemon_killed_takes_its_workers_along(daemon):
 def test_daemon_killed_while_its_engine_computes(daemon):
     server = daemon()
     with server.chat_stream(LONG) as stream:
-        stream.next_event()
+        stream.next_text()
         server.bad_end_expected = True
         server.stop(signal.SIGKILL)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Any bytes as a request body: the first byte picks the endpoint, the rest is the body. A body that is accepted must keep
-// the limits and must give an answer that is valid JSON, whole or streamed; one that is refused must say why.
+// Any bytes as a request body: the first byte picks the endpoint, the rest is the body. A body that is accepted must
+// keep the limits and must give an answer that is valid JSON, whole or streamed; one that is refused must say why.
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,8 +26,10 @@ static void check_stream(const char *text) {
   while (*text != '\0') {
     const char *end = strchr(text, '\n');
     require(end != NULL);
-    if (strncmp(text, "data: {", 7) == 0) check_json(text + 6, (size_t)(end - text - 6));
-    else require(end == text || strncmp(text, "event: ", 7) == 0 || strncmp(text, "data: [DONE]", 12) == 0);
+    if (strncmp(text, "data: {", 7) == 0)
+      check_json(text + 6, (size_t)(end - text - 6));
+    else
+      require(end == text || strncmp(text, "event: ", 7) == 0 || strncmp(text, "data: [DONE]", 12) == 0);
     text = end + 1;
   }
 }
@@ -81,8 +83,10 @@ static void answer(const rh_api_endpoint *endpoint, const rh_request *request, c
     push(encoder, &(rh_event){.kind = RH_EVENT_END, .choice = i, .as.end = {.stop = stop}}, &out, &finished);
   }
   require(finished);
-  if (request->stream) check_stream(rh_dynbuf_data(&out));
-  else check_json(rh_dynbuf_data(&out), out.length);
+  if (request->stream)
+    check_stream(rh_dynbuf_data(&out));
+  else
+    check_json(rh_dynbuf_data(&out), out.length);
   rh_encoder_free(encoder);
   rh_dynbuf_free(&out);
 }
@@ -93,8 +97,10 @@ static void refuse(const rh_api_endpoint *endpoint, const rh_error *error, bool 
   require(error->message[0] != '\0');
   require(rh_api_http_status(error->status) >= 400);
   require(endpoint->encode_error("r", error, in_stream, &out) == RH_OK);
-  if (in_stream) check_stream(rh_dynbuf_data(&out));
-  else check_json(rh_dynbuf_data(&out), out.length);
+  if (in_stream)
+    check_stream(rh_dynbuf_data(&out));
+  else
+    check_json(rh_dynbuf_data(&out), out.length);
   rh_dynbuf_free(&out);
 }
 

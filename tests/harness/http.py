@@ -260,6 +260,19 @@ class Stream:
         raise Closed("the stream is over")
 
 
+    def next_text(self):
+        """The next text that is not empty, in any dialect. The first event of a chat carries only the role."""
+        while True:
+            event = self.next_event()
+            if event.data == "[DONE]":
+                raise Closed("the stream is over")
+            body = event.json()
+            choice = body["choices"][0] if body.get("choices") else body
+            text = choice.get("text") or choice.get("delta", {}).get("content")
+            if text:
+                return text
+
+
 def fetch(address, method, path, body=None, headers=None, timeout=30):
     """One request on a connection of its own."""
     with Connection(address, timeout) as connection:

@@ -5,7 +5,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,7 +101,7 @@ static void test_defaults(void **state) {
   assert_false(s->log_prompts);
   assert_true(s->start_timeout == 10 * RH_NS_PER_S && s->load_timeout == 120 * RH_NS_PER_S);
   assert_true(s->ping_interval == 5 * RH_NS_PER_S && s->ping_timeout == 30 * RH_NS_PER_S);
-  assert_true(s->step_timeout == 120 * RH_NS_PER_S && s->cancel_grace == 10 * RH_NS_PER_S);
+  assert_true(s->step_timeout == 300 * RH_NS_PER_S && s->cancel_grace == 60 * RH_NS_PER_S);
   assert_true(s->backoff_min == 100 * RH_NS_PER_MS && s->backoff_max == 30 * RH_NS_PER_S);
   assert_true(s->context == 0 && s->slots == 0 && s->threads == 0 && s->batch == 0 && s->prefill_chunk == 0);
   assert_int_equal(s->gpu_layers, -1);

@@ -257,7 +257,7 @@ static void test_a_program_that_speaks_nonsense_is_killed(void **state) {
   snprintf(script, sizeof script, "/tmp/rh-nonsense-%d", (int)getpid());
   FILE *file = fopen(script, "w");
   assert_non_null(file);
-  fputs("#!/bin/sh\nprintf 'GET / HTTP/1.1 this is no frame at all' >&3\nsleep 30\n", file);
+  fputs("#!/bin/sh\nprintf 'GET / HTTP/1.1 this is no frame at all' >&3\nexec sleep 30\n", file);
   fclose(file);
   assert_int_equal(access(script, R_OK), 0);
   char command[96];
