@@ -95,24 +95,30 @@ static rh_status probe_text(const char *worker, rh_dynbuf *text, rh_error *error
   return status;
 }
 
-// The worker's array of engines, or an empty one with the reason in `problem`.
+// The array of engines in what the probe printed: {"version", "engines": [...]}. New reference; NULL when there is none.
+static json_t *parse_probe(const rh_dynbuf *text, rh_error *error) {
+  json_t *root = rh_json_parse(rh_dynbuf_data(text), text->length, error);
+  json_t *engines = json_object_get(root, "engines");
+  if (json_is_array(engines))
+    json_incref(engines);
+  else
+    engines = NULL;
+  json_decref(root);
+  if (engines == NULL) rh_fail(error, RH_PROTOCOL, "its probe does not print a list of engines");
+  return engines;
+}
+
+// The worker's engines, or an empty array with the reason in `problem`.
 static json_t *probe_engines(const char *worker, rh_error *problem) {
   rh_dynbuf text;
   rh_dynbuf_init(&text, PROBE_BYTES_MAX);
   json_t *engines = NULL;
   rh_error inner = {0};
-  if (probe_text(worker, &text, &inner) == RH_OK) {
-    engines = rh_json_parse(rh_dynbuf_data(&text), text.length, &inner);
-    if (!json_is_array(engines)) {
-      json_decref(engines);
-      engines = NULL;
-      rh_fail(&inner, RH_PROTOCOL, "its probe does not print a list of engines");
-    }
-  }
+  if (probe_text(worker, &text, &inner) == RH_OK) engines = parse_probe(&text, &inner);
   rh_dynbuf_free(&text);
-  if (engines == NULL)
-    rh_fail(problem, inner.status, "the engines are unknown, because of %s: %s", worker, inner.message);
-  return engines != NULL ? engines : json_array();
+  if (engines != NULL) return engines;
+  rh_fail(problem, inner.status, "the engines are unknown, because of %s: %s; is it installed?", worker, inner.message);
+  return json_array();
 }
 
 static void add_absent(json_t *engines) {
@@ -174,7 +180,16 @@ static int print_engines(const json_t *engines) {
                  (const char *const[]){text_of(engine, "engine"), works ? "yes" : "no", text_of(engine, "version"),
                                        devices, text_of(engine, works ? "acceleration" : "reason")});
   }
-  return rh_table_print_free(table, stdout);
+  int code = rh_table_print_free(table, stdout);
+  // An engine that works may still say which of its accelerators do not.
+  json_array_foreach(engines, i, engine) {
+    const char *reason = text_of(engine, "reason");
+    if (!json_is_true(json_object_get(engine, "available")) || reason[0] == '\0') continue;
+    printf("%s%s: ", i == 0 ? "\n" : "", text_of(engine, "engine"));
+    rh_cli_write_text(stdout, reason, strlen(reason));
+    fputc('\n', stdout);
+  }
+  return code;
 }
 
 static json_t *hardware_json(const rh_hardware *hardware) {

@@ -82,6 +82,11 @@ rh_status rh_run_answer(rh_run_state *state, json_t *body, rh_answer *answer, rh
   const char *path = state->options.raw ? "/v1/completions" : "/v1/chat/completions";
   rh_status status = rh_answer_stream(state->session.client, path, body, show_words, &self, answer, error);
   clear_waiting(&self);
+  // The server cannot know that this program has a flag for it.
+  if (status != RH_OK && !state->options.raw && strstr(error->message, "chat template") != NULL) {
+    rh_error server = *error;
+    rh_fail(error, status, "%s Add --raw to have the text continued as it is.", server.message);
+  }
   if (!self.silent && answer->text.length > 0) {
     const char *text = rh_dynbuf_data(&answer->text);
     if (text[answer->text.length - 1] != '\n') fputc('\n', stdout);

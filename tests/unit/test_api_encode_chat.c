@@ -42,7 +42,8 @@ static void whole(void **state) {
   push_end(&test, 0, RH_FINISH_STOP);
   assert_true(test.finished);
   expect_out(&test, HEAD
-             "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"Hel\\\"lo w\\n\xc3\xb6rld\",\"refusal\":null},"
+             "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"Hel\\\"lo w\\n\xc3\xb6rld\","
+             "\"refusal\":null},"
              "\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":11,"
              "\"total_tokens\":20,\"prompt_tokens_details\":{\"cached_tokens\":4},\"completion_tokens_details\":"
              "{\"reasoning_tokens\":0}},\"roundhouse\":{" TEST_ORIGIN("250.000") "},"
