@@ -80,6 +80,8 @@ function(rh_install_llama)
   elseif(ENGINE_LLAMA STREQUAL "source")
     foreach(library IN ITEMS llama ggml ggml-base ggml-cpu ggml-cuda)
       if(TARGET ${library})
+        # Its public headers are not for installing here.
+        set_target_properties(${library} PROPERTIES PUBLIC_HEADER "")
         install(TARGETS ${library} LIBRARY DESTINATION "${RH_LLAMA_INSTALL_DIR}" NAMELINK_SKIP)
       endif()
     endforeach()

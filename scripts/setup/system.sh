@@ -12,6 +12,7 @@ ca-certificates
 cmake
 git
 libcurl4-openssl-dev
+libedit-dev
 libjansson-dev
 libmicrohttpd-dev
 libssl-dev
@@ -35,6 +36,7 @@ package_present() {
     ca-certificates) [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -d /etc/pki/tls/certs ] ;;
     libcmocka-dev) have pkg-config && pkg-config --exists cmocka ;;
     libcurl4-openssl-dev) have pkg-config && pkg-config --exists libcurl ;;
+    libedit-dev) have pkg-config && pkg-config --exists libedit ;;
     libjansson-dev) have pkg-config && pkg-config --exists jansson ;;
     libmicrohttpd-dev) have pkg-config && pkg-config --exists libmicrohttpd ;;
     libssl-dev) have pkg-config && pkg-config --exists libcrypto ;;

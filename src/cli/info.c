@@ -185,7 +185,7 @@ static int print_engines(const json_t *engines) {
   json_array_foreach(engines, i, engine) {
     const char *reason = text_of(engine, "reason");
     if (!json_is_true(json_object_get(engine, "available")) || reason[0] == '\0') continue;
-    printf("%s%s: ", i == 0 ? "\n" : "", text_of(engine, "engine"));
+    printf("\n%s: ", text_of(engine, "engine"));
     rh_cli_write_text(stdout, reason, strlen(reason));
     fputc('\n', stdout);
   }

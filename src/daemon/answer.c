@@ -57,10 +57,24 @@ void rh_answer_plain_error(rh_daemon *daemon, rh_http_exchange *exchange, const 
   rh_dynbuf_free(&body);
 }
 
+// A preference is no order: where it could not be followed, the route's reason says so.
+static void note_backend(rh_call *call) {
+  const char *wanted = call->request.prefer_backend;
+  const rh_model_info *info = call->meta.info;
+  if (wanted == NULL || strcmp(wanted, "auto") == 0 || info == NULL) return;
+  bool on_cpu = strncmp(info->device, "cpu", 3) == 0;
+  if (on_cpu == (strcmp(wanted, "cpu") == 0)) return;
+  const char *text = rh_arena_printf(call->arena, "%s; prefer_backend %s was not possible: this model runs on %s",
+                                     call->meta.route_reason, wanted, info->device);
+  if (text != NULL) call->meta.route_reason = text;
+}
+
 // What the account needs is read off the events as they pass.
 static void note(rh_call *call, const rh_event *event) {
   if (event->kind == RH_EVENT_START) {
     call->meta.info = rh_member_info(call->served->member);
+    if (!call->started) note_backend(call);
+    call->started = true;
   } else if (event->kind == RH_EVENT_DELTA && event->as.delta.token_count > 0) {
     uint64_t now = rh_clock_now_ns();
     if (call->meta.first_token_ns == 0) call->meta.first_token_ns = now;

@@ -31,7 +31,6 @@ typedef struct rh_served {
   const rh_model_spec *spec;
   rh_member *member;
   rh_sched_model *queue;
-  uint64_t selected;  // requests routed here
 } rh_served;
 
 struct rh_daemon {
@@ -92,6 +91,7 @@ struct rh_call {
   rh_encoder *encoder;
   rh_answer_meta meta;
   rh_timer ping;
+  bool started;          // an engine has accepted a part
   bool streaming;        // the head of a streamed answer has gone out
   bool answered;         // the whole answer was handed to http
   bool gone;             // the client has left

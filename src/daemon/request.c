@@ -80,7 +80,6 @@ static rh_step step_route(rh_call *call) {
   const char *reason = "";
   call->served = rh_daemon_find_model(call->daemon, call->request.model, &reason);
   if (call->served == NULL) return unknown_model(call);
-  call->served->selected++;
   call->meta.model = call->served->spec->name;
   call->meta.route_reason = reason;
   const char *reasons[] = {call->meta.model, reason};

@@ -42,11 +42,11 @@ static void note_quota(double quota, double period, rh_cgroup_limits *out) {
 
 static void note_v2(const char *root, const char *folder, rh_cgroup_limits *out) {
   note_memory(root, folder, "memory.max", "memory.current", out);
-  char path[512], text[64];
-  double quota, period;
+  char path[512], text[64], *end;
   snprintf(path, sizeof path, "%.400s/cpu.max", folder);
   if (rh_probe_read_file(root, path, text, sizeof text) != RH_OK) return;
-  if (sscanf(text, "%lf %lf", &quota, &period) == 2) note_quota(quota, period, out);
+  double quota = strtod(text, &end);
+  if (end != text) note_quota(quota, strtod(end, NULL), out);  // otherwise "max"
 }
 
 static void note_v1_memory(const char *root, const char *folder, rh_cgroup_limits *out) {

@@ -87,16 +87,33 @@ def test_client_of_several_choices_leaves(daemon):
     assert server.chat("hi").status == 200
 
 
-def test_half_closed_client_still_gets_its_answer(daemon):
-    """A client that says it will send nothing more (shutdown of its writing side) is still there."""
-    server = daemon()
+def test_half_closed_client_counts_as_gone(daemon):
+    """A client that shuts its sending side down while it waits looks like one that left, and its work stops
+    (src/http/README.md). What has been answered in full by then still arrives."""
+    server = daemon(models={"fake": "fake:slots=1"})
     with server.connect() as connection:
-        connection.send_request("POST", "/v1/chat/completions", chat_body("[[tokens=5 delay_ms=20]]"))
+        connection.send_request("POST", "/v1/chat/completions", chat_body(LONG))
+        server.wait_active()
         connection.socket.shutdown(1)
-        try:
-            assert connection.read_response().status == 200
-        except (Closed, ConnectionError):
-            pytest.xfail("a half-closed connection is taken for a client that left")
+        server.wait_idle()
+
+
+@pytest.mark.parametrize("sent", ["nothing", "a part of the head", "the head", "a part of the body"])
+def test_client_that_closes_early_is_let_go_at_once(daemon, sent):
+    """The end of a connection may arrive in one piece with its last bytes; it must be noticed then, too, and not when the
+    idle time is over."""
+    server = daemon(models={"fake": "fake:slots=1"}, idle_timeout="1h")
+    server.chat("warm up")
+    server.wait_idle()
+    whole = render_request("POST", "/v1/chat/completions", chat_body(LONG), None, server.address)
+    length = {"nothing": 0, "a part of the head": 20, "the head": whole.index(b"\r\n\r\n") + 4}.get(sent, len(whole) - 1)
+    fds = server.fds()
+    for _ in range(300):
+        connection = server.connect()
+        connection.send(whole[:length])
+        connection.close()
+    poll(lambda: server.fds() <= fds + 2, 10, "the descriptors' end")
+    server.wait_idle()
 
 
 def test_a_thousand_connects_and_aborts(daemon):
