@@ -8,6 +8,13 @@ from harness.terminal import Terminal
 PROMPT = ">>> "
 
 
+def say(terminal, text, answer):
+    """Type a line, go past its echo, wait for the answer."""
+    terminal.line(text)
+    terminal.expect(text)
+    terminal.expect(answer)
+
+
 @pytest.fixture(scope="module")
 def fakes(module_daemon):
     return module_daemon(models={"alpha": "fake:"})
@@ -21,11 +28,9 @@ def chat(tmp_path, fakes):
 
 
 def test_turns_and_leaving(chat):
-    chat.line("[[text=first answer]]")
-    chat.expect("\nfirst answer")
+    say(chat, "[[text=first answer]]", "first answer")
     chat.expect(PROMPT)
-    chat.line("[[text=second answer]]")
-    chat.expect("\nsecond answer")
+    say(chat, "[[text=second answer]]", "second answer")
     chat.expect(PROMPT)
     chat.line("/bye")
     assert chat.wait() == 0
@@ -42,8 +47,7 @@ def test_control_c_stops_the_answer_and_not_the_chat(chat, fakes):
     chat.interrupt()
     chat.expect(PROMPT)
     fakes.wait_idle()
-    chat.line("[[text=still here]]")
-    chat.expect("\nstill here")
+    say(chat, "[[text=still here]]", "still here")
     chat.expect(PROMPT)
     chat.interrupt()
     assert chat.wait() == 130
@@ -55,8 +59,7 @@ def test_commands(chat):
     chat.expect(PROMPT)
     chat.line("/set max_tokens 2")
     chat.expect(PROMPT)
-    chat.line("hello")
-    chat.expect("\nThis is\r\n")
+    say(chat, "hello", "This is\r\n")
     chat.expect(PROMPT)
     chat.line("/nonsense")
     chat.expect("/help")
@@ -68,8 +71,7 @@ def test_commands(chat):
 def test_several_lines(chat):
     chat.line('"""one')
     chat.expect("... ")
-    chat.line('[[text=joined]]"""')
-    chat.expect("\njoined")
+    say(chat, '[[text=joined]]"""', "joined")
 
 
 def test_answer_cannot_control_the_terminal(tmp_path, fakes):
@@ -81,11 +83,9 @@ def test_answer_cannot_control_the_terminal(tmp_path, fakes):
 
 def test_error_keeps_the_chat_alive(chat, fakes):
     fakes.expect_errors("told to fail")
-    chat.line("[[fail_at=2]]")
-    chat.expect("told to fail")
+    say(chat, "[[fail_at=2]]", "told to fail")
     chat.expect(PROMPT)
-    chat.line("[[text=fine again]]")
-    chat.expect("\nfine again")
+    say(chat, "[[text=fine again]]", "fine again")
 
 
 def test_server_that_ends_while_chatting(tmp_path, daemon):

@@ -265,13 +265,24 @@ def test_context_overflow_names_both_numbers(client):
     assert any(number > 2048 for number in numbers), caught.value.message
 
 
+def test_answer_that_cannot_fit_is_refused_before_it_begins(client):
+    """max_tokens is a promise: where prompt and max_tokens together pass the context, the error says what would fit."""
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.completions.create(model=MODEL, prompt="word " * 1990, max_tokens=500)
+    assert caught.value.code == "context_length_exceeded"
+    assert "2048" in caught.value.message and "500" in caught.value.message
+
+
 def test_answer_ends_where_the_context_ends(client):
-    completion = client.completions.create(
-        model=MODEL, prompt="word " * 1990, temperature=0, max_tokens=500, extra_body={"ignore_eos": True}
+    """Without max_tokens a chat goes on until the context is full."""
+    completion = client.chat.completions.create(
+        model=MODEL,
+        messages=[{"role": "user", "content": "word " * 1950}],
+        temperature=0,
+        extra_body={"ignore_eos": True},
     )
-    choice = completion.choices[0]
-    assert choice.finish_reason == "length"
-    assert completion.usage.total_tokens <= 2048
+    assert completion.choices[0].finish_reason == "length"
+    assert 2040 <= completion.usage.total_tokens <= 2048
     assert completion.usage.completion_tokens > 10
 
 
