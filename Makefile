@@ -40,8 +40,8 @@ unit wire fault e2e asan tsan: ## one suite, or all that run under one sanitizer
 
 bench:           ## measure, beside llama-server where that makes sense
 	@scripts/setup.sh --for bench
-	@scripts/build.sh release roundhouse roundhouse-worker
-	@PATH="$(CURDIR)/deps/bin:$$PATH" $(PYTHON) bench/run.py $(ARGS)
+	@scripts/build.sh release roundhouse roundhouse-worker bench_http_latency
+	@$(PYTHON) bench/run.py --llama-server deps/bin/llama-server $(ARGS)
 
 fuzz:            ## run each fuzz target for FUZZ_SECONDS
 	@scripts/setup.sh --for fuzz

@@ -188,7 +188,7 @@ void rh_metrics_add(rh_metrics *metrics, size_t id, const char *const *values, d
 
 void rh_metrics_set(rh_metrics *metrics, size_t id, const char *const *values, double value) {
   series *at = series_for(metrics, id, values);
-  assert(metrics->metrics[id].def->type == RH_METRIC_GAUGE);
+  assert(metrics->metrics[id].def->type != RH_METRIC_HISTOGRAM);
   if (at != NULL) at->value = value;
 }
 

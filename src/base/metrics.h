@@ -34,7 +34,8 @@ void rh_metrics_free(rh_metrics *metrics);
 
 // `values` has one string per label of the metric (NULL counts as ""); ignored for metrics without labels.
 void rh_metrics_add(rh_metrics *metrics, size_t id, const char *const *values, double amount);  // counter or gauge
-void rh_metrics_set(rh_metrics *metrics, size_t id, const char *const *values, double value);   // gauge
+// A gauge, or a counter that somebody else keeps (a worker's, the kernel's).
+void rh_metrics_set(rh_metrics *metrics, size_t id, const char *const *values, double value);
 void rh_metrics_observe(rh_metrics *metrics, size_t id, const char *const *values, double value);  // histogram
 
 // Current value of a counter or gauge series; 0 when it does not exist.

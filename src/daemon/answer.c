@@ -9,18 +9,23 @@
 
 #define ANSWER_BYTES_MAX (64u * 1024u * 1024u)
 
+static void set_model_header(rh_call *call) {
+  if (call->meta.model[0] == '\0') return;  // none was chosen
+  (void)rh_http_set_header(call->exchange, "x-roundhouse-model", call->meta.model);
+}
+
 void rh_answer_begin_stream(rh_call *call) {
   rh_http_exchange *exchange = call->exchange;
   (void)rh_http_set_header(exchange, "Cache-Control", "no-cache");
   (void)rh_http_set_header(exchange, "X-Accel-Buffering", "no");
-  (void)rh_http_set_header(exchange, "x-roundhouse-model", call->meta.model);
+  set_model_header(call);
   call->http_status = 200;
   call->streaming = true;
   (void)rh_http_stream_begin(exchange, 200, call->endpoint->stream_type);
 }
 
 static void answer_whole(rh_call *call, unsigned status, const rh_dynbuf *body) {
-  (void)rh_http_set_header(call->exchange, "x-roundhouse-model", call->meta.model);
+  set_model_header(call);
   call->http_status = status;
   call->answered = true;
   (void)rh_http_respond(call->exchange, status, "application/json", rh_dynbuf_data(body), body->length);

@@ -50,9 +50,9 @@ const char *rh_http_body(const rh_http_exchange *exchange, size_t *length) {
   return rh_dynbuf_data(&exchange->body);
 }
 
-// RFC 9110: a name is a token, a value has no control characters but the tab.
+// RFC 9110: a name is a token, a value has no control characters but the tab. The library takes no empty value.
 static bool header_valid(const char *name, const char *value) {
-  if (*name == '\0') return false;
+  if (*name == '\0' || *value == '\0') return false;
   for (const unsigned char *at = (const unsigned char *)name; *at != '\0'; at++) {
     if (*at <= ' ' || *at >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", *at) != NULL) return false;
   }

@@ -13,6 +13,11 @@ def scaled(seconds):
     return seconds * SCALE
 
 
+def roomy(size):
+    """A bound on growing memory. A sanitizer keeps freed memory for a while, so its builds get more room."""
+    return size if SCALE == 1 else 32 * size
+
+
 def poll(condition, seconds, what):
     """The first true value of condition(); AssertionError naming `what` when there was none within scaled(seconds)."""
     deadline = time.monotonic() + scaled(seconds)

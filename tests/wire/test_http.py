@@ -71,6 +71,18 @@ def test_no_cors_when_it_is_switched_off(daemon):
     assert answer.header("access-control-allow-origin") is None
 
 
+def test_only_local_pages_may_call_by_default(daemon):
+    server = daemon()
+    for origin in ("http://localhost:3000", "http://127.0.0.1:8080"):
+        answer = server.chat("hi", headers={"origin": origin})
+        assert answer.status == 200, answer
+        assert answer.header("access-control-allow-origin") == origin
+    for origin in ("http://page.example", "http://localhost.evil.example", "http://evil-localhost:1", "null"):
+        answer = server.chat("hi", headers={"origin": origin})
+        assert answer.status == 403, (origin, answer)
+        assert answer.header("access-control-allow-origin") is None
+
+
 def test_pages_of_strangers_are_kept_out(daemon):
     """With one origin configured, another page gets 403 without any work done for it; programs without a page pass."""
     server = daemon(cors_origin="http://page.example")
