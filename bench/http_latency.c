@@ -6,10 +6,11 @@
 //   bench_http_latency --port N --path P --body FILE [--body FILE ...] [--host A] [--connections C] [--requests N]
 //                      [--warmup W] [--detail] [--pid PID --sample-every K]
 //
-// Bodies are files; request i sends body i modulo their number. Prints one JSON object: counts, percentiles of the whole
-// request and of its first content (microseconds), with --detail one object per request, with --pid the resident memory
-// of that process every K requests. It understands as much HTTP and SSE as it needs: status, Content-Length, chunked,
-// the first non-empty "content"/"text" of an event, the last "completion_tokens" and "prompt_tokens". One thread.
+// Bodies are files; request i sends body i modulo their number. Prints one JSON object: counts, percentiles of the
+// whole request and of its first content (microseconds), with --detail one object per request, with --pid the resident
+// memory of that process every K requests. It understands as much HTTP and SSE as it needs: status, Content-Length,
+// chunked, the first non-empty "content"/"text" of an event, the last "completion_tokens" and "prompt_tokens".
+// One thread.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -44,7 +45,13 @@ typedef struct outcome {
   int status;
 } outcome;
 
-typedef enum body_framing { FRAMING_LENGTH, FRAMING_CHUNK_SIZE, FRAMING_CHUNK_DATA, FRAMING_CHUNK_END, FRAMING_TRAILER } body_framing;
+typedef enum body_framing {
+  FRAMING_LENGTH,      // `left` bytes, then the answer is over
+  FRAMING_CHUNK_SIZE,  // reading a chunk's size line
+  FRAMING_CHUNK_DATA,  // `left` bytes of this chunk
+  FRAMING_CHUNK_END,   // the line break after a chunk
+  FRAMING_TRAILER,     // lines after the last chunk, up to an empty one
+} body_framing;
 
 typedef struct connection {
   int fd;
@@ -119,7 +126,8 @@ static request_text make_request(const char *body_path) {
   request_text text = {.bytes = malloc(body_length + 1024)};
   if (text.bytes == NULL) fail("memory");
   int head = snprintf(text.bytes, 1024,
-                      "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+                      "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/json\r\n"
+                      "Content-Length: %zu\r\n\r\n",
                       options.path, options.host, options.port, body_length);
   if (head < 0 || head >= 1024) fail("the path is too long");
   memcpy(text.bytes + head, body, body_length);

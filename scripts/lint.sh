@@ -19,6 +19,7 @@ check() {
   "$@" || failed=1
 }
 
+# shellcheck disable=SC2317  # called through check()
 tidy() {
   scripts/build.sh debug fixtures >build/debug/lint.log 2>&1 || { cat build/debug/lint.log; return 1; }
   find src -name '*.c' -print0 | sort -z | xargs -0 -n 1 -P "$(nproc)" clang-tidy --quiet -p build/debug 2>/dev/null

@@ -11,7 +11,7 @@ trap 'rm -rf "$tools"' EXIT
 /usr/bin/python3 -m venv "$tools"
 "$tools/bin/pip" --quiet install pip-tools
 {
-  printf '# Written by `make lock` from requirements-test.in.\n'
+  printf '# Written by "make lock" from requirements-test.in.\n'
   "$tools/bin/pip-compile" --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header \
     --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file - requirements-test.in
 } >"$tools/lock"

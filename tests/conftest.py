@@ -48,5 +48,5 @@ def smollm2():
     """The default chat model's file. Missing is a failure, never a skip: a suite that skips proves nothing."""
     path = os.environ.get("RH_TEST_MODEL") or ROOT / "deps" / "models" / "smollm2-135m-instruct.gguf"
     if not os.path.exists(path):
-        pytest.fail(f"{path} is missing: run 'make deps' (scripts/setup) to get it, or set RH_TEST_MODEL", pytrace=False)
+        pytest.fail(f"{path} is missing: run 'make deps' to get it, or set RH_TEST_MODEL", pytrace=False)
     return str(path)

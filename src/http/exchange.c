@@ -85,38 +85,12 @@ static void exchange_release(rh_http_exchange *exchange) {
   rh_list_push_front(&server->spare, &exchange->node);
 }
 
-// The socket of a connection that waits for us reported a hang-up. A client that closes only its sending side looks the
-// same as one that left; HTTP clients do not do that while they wait, so it counts as leaving.
-static void on_client_gone(void *ctx, uint32_t epoll_events) {
-  (void)epoll_events;
-  rh_http_exchange *exchange = ctx;
-  rh_loop_unwatch(exchange->server->loop, &exchange->gone_watch);
-  exchange->gone = true;
-  rh_http_exchange_wake(exchange);
-}
-
-static int socket_of(struct MHD_Connection *connection) {
-  const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-  return info != NULL ? info->connect_fd : -1;
-}
-
-static void watch_client(rh_http_exchange *exchange) {
-  if (exchange->gone_watch.active) return;
-  exchange->gone_watch = (rh_watch){.fd = socket_of(exchange->connection), .fn = on_client_gone, .ctx = exchange};
-  // The library has removed the descriptor from its own set; this is another set, so the two never meet. Without the
-  // watch a leaving client is noticed at the next write, which is worse but not wrong.
-  if (rh_loop_watch(exchange->server->loop, &exchange->gone_watch, EPOLLRDHUP) != RH_OK) {
-    RH_LOG(RH_LOG_WARN, "cannot watch a waiting client", rh_log_str("path", exchange->path));
-  }
-}
-
 // Only from inside the library's callbacks. The watch stays until the exchange is over: a stream is suspended after
 // every token, and taking the watch off and on would cost two system calls each time.
 void rh_http_exchange_suspend(rh_http_exchange *exchange) {
   assert(!exchange->suspended && exchange->server->running);
   exchange->suspended = true;
   MHD_suspend_connection(exchange->connection);
-  watch_client(exchange);
 }
 
 void rh_http_exchange_wake(rh_http_exchange *exchange) {
@@ -128,13 +102,12 @@ void rh_http_exchange_wake(rh_http_exchange *exchange) {
 
 void rh_http_exchange_cut(rh_http_exchange *exchange) {
   if (exchange->phase == EXCHANGE_OVER) return;
-  rh_loop_unwatch(exchange->server->loop, &exchange->gone_watch);
   exchange->gone = true;
   if (exchange->suspended) {
     rh_http_exchange_wake(exchange);
   } else if (exchange->phase == EXCHANGE_QUEUED) {
     // The library may be waiting for room in the socket, where it would not ask us until the idle timeout.
-    (void)shutdown(socket_of(exchange->connection), SHUT_RDWR);
+    (void)shutdown(rh_http_socket_of(exchange->connection), SHUT_RDWR);
   }
 }
 
@@ -214,6 +187,8 @@ static enum MHD_Result begin(rh_http_server *server, struct MHD_Connection *conn
   if (exchange == NULL) return MHD_NO;
   *slot = exchange;
   exchange->connection = connection;
+  exchange->peer = rh_http_peer_of(connection);
+  if (exchange->peer != NULL) exchange->peer->exchange = exchange;
   exchange->method = method;
   exchange->path = url;
   exchange->received_ns = rh_clock_now_ns();
@@ -289,9 +264,9 @@ void rh_http_exchange_completed(void *ctx, struct MHD_Connection *connection, vo
   rh_http_exchange *exchange = *slot;
   *slot = NULL;
   bool complete = reason == MHD_REQUEST_TERMINATED_COMPLETED_OK && exchange->phase == EXCHANGE_QUEUED;
-  rh_loop_unwatch(server->loop, &exchange->gone_watch);
+  if (exchange->peer != NULL) exchange->peer->exchange = NULL;
   if (rh_list_linked(&exchange->drain_node)) rh_list_remove(&server->drained, &exchange->drain_node);
-  if (exchange->linger && complete) rh_http_linger_start(server, socket_of(connection));
+  if (exchange->linger && complete) rh_http_linger_start(server, rh_http_socket_of(connection));
   exchange->phase = EXCHANGE_OVER;
   exchange->gone = true;
   exchange->suspended = false;

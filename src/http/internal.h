@@ -29,6 +29,16 @@ typedef enum exchange_phase {
   EXCHANGE_OVER,     // completion was noticed: on_done runs, every call of the handler is refused
 } exchange_phase;
 
+// What we keep of a connection, whatever it is doing: a watch of its socket for the client's leaving. The library does not
+// look at a suspended connection; and when a client's last bytes and its end arrive as one piece of news, the library
+// reads the bytes and waits for more news, which would be its idle timeout.
+typedef struct rh_http_peer {
+  rh_http_server *server;
+  rh_watch watch;
+  rh_http_exchange *exchange;  // the request that is running on it, or NULL
+  rh_list_node node;           // in server->hung_up
+} rh_http_peer;
+
 struct rh_http_exchange {
   rh_http_server *server;
   struct MHD_Connection *connection;
@@ -53,7 +63,7 @@ struct rh_http_exchange {
   rh_dynbuf body;
   rh_dynbuf headers;  // "name\0value\0" pairs
   rh_dynbuf out;      // streamed bytes that the library has not taken
-  rh_watch gone_watch;
+  rh_http_peer *peer;       // the connection's own; NULL when memory was short
   rh_list_node node;        // in server->exchanges or server->spare
   rh_list_node drain_node;  // in server->drained
 };
@@ -72,9 +82,17 @@ struct rh_http_server {
   rh_list exchanges;
   rh_list spare;
   rh_list drained;          // exchanges that are owed on_drain
+  rh_list hung_up;          // peers that will send no more; looked at after the library has run
   rh_list lingering;
   char address[128];
 };
+
+// peer.c: noticing that a client has left.
+void rh_http_peer_notify(void *server, struct MHD_Connection *connection, void **slot,
+                         enum MHD_ConnectionNotificationCode code);
+rh_http_peer *rh_http_peer_of(struct MHD_Connection *connection);
+void rh_http_peer_settle_all(rh_http_server *server);  // after the library has run
+int rh_http_socket_of(struct MHD_Connection *connection);
 
 // exchange.c: what the library calls, and waking a suspended exchange.
 enum MHD_Result rh_http_exchange_access(void *server, struct MHD_Connection *connection, const char *url,

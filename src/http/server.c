@@ -29,22 +29,6 @@ static void log_library(void *ctx, const char *format, va_list arguments) {
   RH_LOG(RH_LOG_DEBUG, "http library", rh_log_str("text", text));
 }
 
-static void count_connection(void *ctx, struct MHD_Connection *connection, void **slot,
-                             enum MHD_ConnectionNotificationCode code) {
-  (void)connection;
-  (void)slot;
-  rh_http_server *server = ctx;
-  if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-    server->connections++;
-  } else {
-    assert(server->connections > 0);
-    server->connections--;
-    // At its limit of connections (or of descriptors) the library stops accepting, and it looks whether it may accept
-    // again only when it runs.
-    server->dirty = true;
-  }
-}
-
 // One run of the library, then the news it left for writers of streams. Handlers are called from here only.
 static void run_library(rh_http_server *server) {
   assert(!server->running);
@@ -54,6 +38,7 @@ static void run_library(rh_http_server *server) {
     RH_LOG(RH_LOG_ERROR, "the http library failed to run", rh_log_str("address", server->address));
   }
   server->running = false;
+  rh_http_peer_settle_all(server);
   rh_list_node *node = NULL;
   while ((node = rh_list_first(&server->drained)) != NULL) {
     rh_list_remove(&server->drained, node);
@@ -100,7 +85,7 @@ static rh_status start_library(rh_http_server *server, rh_error *error) {
       MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)RH_HTTP_CONNECTION_BYTES,
       MHD_OPTION_URI_LOG_CALLBACK, rh_http_exchange_note_uri, server,
       MHD_OPTION_NOTIFY_COMPLETED, rh_http_exchange_completed, server,
-      MHD_OPTION_NOTIFY_CONNECTION, count_connection, server,
+      MHD_OPTION_NOTIFY_CONNECTION, rh_http_peer_notify, server,
       MHD_OPTION_END);
   if (server->library == NULL) {
     server->listen_fd = -1;  // closed by the failed start
@@ -137,6 +122,7 @@ rh_status rh_http_server_new(rh_loop *loop, const rh_http_options *options, cons
   rh_list_init(&server->exchanges);
   rh_list_init(&server->spare);
   rh_list_init(&server->drained);
+  rh_list_init(&server->hung_up);
   rh_list_init(&server->lingering);
   rh_status status =
       rh_http_listen(options->address, &server->listen_fd, server->address, sizeof server->address, error);

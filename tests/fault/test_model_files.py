@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model files that are small, broken, lying, missing or no models at all. The only faults that need the llama engine, so
-that the others can run in a build without it (thread sanitizer)."""
+"""Model files that are small, broken, lying, missing or no models at all. The only faults that need the llama engine,
+so that the others can run in a build without it (thread sanitizer)."""
 
 import os
 import subprocess

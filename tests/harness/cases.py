@@ -15,12 +15,13 @@
 
     {"id":"chatcmpl-{{id}}", ...}
 
-One file is one connection; it may hold several pairs, sent one after the other. The answer's listed headers must be there
-with these values (others may be too); its body must match byte for byte, chunk framing removed. A section's body ends
-before the line break that precedes the next marker or the end of the file.
+One file is one connection; it may hold several pairs, sent one after the other. The answer's listed headers must be
+there with these values (others may be too); its body must match byte for byte, chunk framing removed. A section's body
+ends before the line break that precedes the next marker or the end of the file.
 
-Placeholders: {{id}} 32 hexadecimal digits, {{created}} a recent Unix time, {{num}} a number that is not negative, {{maybe}}
-the same or null, {{word}} anything without a quote. {{id}} and {{created}} mean the same value wherever they stand in one answer.
+Placeholders: {{id}} 32 hexadecimal digits, {{created}} a recent Unix time, {{num}} a number that is not negative,
+{{maybe}} the same or null, {{word}} anything without a quote. {{id}} and {{created}} mean the same value wherever they
+stand in one answer.
 RH_RECORD=1 writes what came back into the file: read the difference before you commit it.
 """
 

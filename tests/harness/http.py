@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A raw HTTP/1.1 client over one socket. It hides nothing: the tests see each byte, half a request can be sent, and a
-connection can be dropped at any point. It also checks what a polite client would forgive (framing, duplicate headers)."""
+connection can be dropped at any point. It also checks what a polite client would forgive (framing, headers given
+twice)."""
 
 import json
 import re

@@ -6,8 +6,8 @@
 
 It starts llama-server, asks it every candidate below at temperature 0 without a prompt cache, and keeps three chat
 and three completion candidates: those whose every token was furthest ahead of its runner-up, by more than MARGIN in any
-case (in natural logarithms). Two processors round differently; with such a margin neither can flip a token, so the stored text is a fact
-about the model and not about the machine that made it. Needs only Python's standard library.
+case (in natural logarithms). Two processors round differently; with such a margin neither can flip a token, so the
+stored text is a fact about the model and not about the machine that made it. Needs only Python's standard library.
 """
 
 import argparse
