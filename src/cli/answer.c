@@ -73,7 +73,7 @@ rh_status rh_answer_take(rh_answer *answer, const char *data, size_t length, uin
 typedef struct stream {
   rh_answer *answer;
   rh_sse sse;
-  void (*show)(void *ctx, const char *words);
+  rh_status (*show)(void *ctx, const char *words, rh_error *error);
   void *ctx;
   rh_error *error;
 } stream;
@@ -84,7 +84,7 @@ static rh_status on_event(void *ctx, const rh_sse_event *event) {
   const char *words;
   rh_status status =
       rh_answer_take(self->answer, event->data, event->length, rh_clock_now_ns(), &chunk, &words, self->error);
-  if (status == RH_OK && words != NULL && self->show != NULL) self->show(self->ctx, words);
+  if (status == RH_OK && words != NULL && self->show != NULL) status = self->show(self->ctx, words, self->error);
   json_decref(chunk);
   return status;
 }
@@ -101,7 +101,8 @@ static rh_status on_bytes(void *ctx, const char *bytes, size_t length) {
 }
 
 rh_status rh_answer_stream(rh_client *client, const char *path, json_t *body,
-                           void (*show)(void *ctx, const char *words), void *ctx, rh_answer *answer, rh_error *error) {
+                           rh_status (*show)(void *ctx, const char *words, rh_error *error), void *ctx,
+                           rh_answer *answer, rh_error *error) {
   stream self = {.answer = answer, .show = show, .ctx = ctx, .error = error};
   json_t *options = json_pack("{sb}", "include_usage", 1);
   if (json_object_set_new(body, "stream", json_true()) != 0 ||

@@ -32,10 +32,11 @@ void rh_answer_free(rh_answer *answer);
 rh_status rh_answer_take(rh_answer *answer, const char *data, size_t length, uint64_t now_ns, json_t **chunk,
                          const char **words, rh_error *error) RH_MUST_CHECK;
 
-// POST `body` to `path` with stream set. `show` (may be NULL) gets the words as they come.
+// POST `body` to `path` with stream set. `show` (may be NULL) gets the words as they come; when it fails, so does the
+// call, and the server stops.
 rh_status rh_answer_stream(rh_client *client, const char *path, json_t *body,
-                           void (*show)(void *ctx, const char *words), void *ctx, rh_answer *answer,
-                           rh_error *error) RH_MUST_CHECK;
+                           rh_status (*show)(void *ctx, const char *words, rh_error *error), void *ctx,
+                           rh_answer *answer, rh_error *error) RH_MUST_CHECK;
 
 // Tokens a second after the first one; 0 when it cannot be told.
 double rh_answer_tokens_per_s(const rh_answer *answer);

@@ -68,12 +68,14 @@ static void clear_waiting(display *self) {
   self->waiting = false;
 }
 
-static void show_words(void *ctx, const char *words) {
+static rh_status show_words(void *ctx, const char *words, rh_error *error) {
   display *self = ctx;
   clear_waiting(self);
-  if (self->silent) return;
+  if (self->silent) return RH_OK;
   rh_cli_write_text(stdout, words, strlen(words));
-  fflush(stdout);
+  // Nobody reads on (`| head`): there is no use in more words, and the server should stop making them.
+  if (fflush(stdout) != 0 || ferror(stdout)) return rh_fail(error, RH_IO, "cannot write the answer: %s", strerror(errno));
+  return RH_OK;
 }
 
 rh_status rh_run_answer(rh_run_state *state, json_t *body, rh_answer *answer, rh_error *error) {

@@ -140,7 +140,11 @@ static void test_no_server(void **state) {
   rh_client_free(client);
 }
 
-static void collect(void *ctx, const char *words) { strcat(ctx, words); }
+static rh_status collect(void *ctx, const char *words, rh_error *error) {
+  (void)error;
+  strcat(ctx, words);
+  return RH_OK;
+}
 
 static rh_status stream(server *own, char *words, rh_answer *answer, rh_error *error) {
   rh_client *client;
@@ -186,10 +190,12 @@ static void test_stream_without_its_end(void **state) {
   end(&own);
 }
 
-static void interrupt_at_first_words(void *ctx, const char *words) {
+static rh_status interrupt_at_first_words(void *ctx, const char *words, rh_error *error) {
   (void)ctx;
   (void)words;
+  (void)error;
   raise(SIGINT);
+  return RH_OK;
 }
 
 // Ctrl-C must close the connection at once: that is what tells the server to stop.
