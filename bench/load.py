@@ -45,12 +45,25 @@ class Client:
         return json.loads(done.stdout)
 
 
-def build_client(build):
-    """The C client: the one that CMake built, or one made now."""
-    built = build / "bench" / "bench_http_latency"
-    source = Path(__file__).with_name("http_latency.c")
+def build_program(build, name):
+    """A C program of this folder: the one that CMake built, or one made now."""
+    built = build / "bench" / f"bench_{name}"
+    source = Path(__file__).with_name(f"{name}.c")
     if not built.exists() or built.stat().st_mtime < source.stat().st_mtime:
         built.parent.mkdir(parents=True, exist_ok=True)
         compiler = shutil.which("cc") or "gcc"
         subprocess.run([compiler, "-std=c17", "-D_GNU_SOURCE", "-O2", source, "-o", built], check=True)
-    return Client(built)
+    return built
+
+
+def build_client(build):
+    return Client(build_program(build, "http_latency"))
+
+
+def worker_alone(build, worker, requests, warmup):
+    """Percentiles (microseconds) of the same run sent straight into a worker's socket."""
+    command = [build_program(build, "worker_latency"), worker, requests, warmup]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"worker_latency: {done.stderr}")
+    return json.loads(done.stdout)

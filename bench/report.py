@@ -36,11 +36,11 @@ def number(value, digits=1):
 
 
 def overhead_table(result):
-    lines = ["| request | p50 µs | p90 µs | p99 µs | mean µs | first text p50 µs |", "|---|--:|--:|--:|--:|--:|"]
+    lines = ["| request | p50 µs | p90 µs | p99 µs | mean µs | first text p50 µs | the daemon adds, p50 µs |"]
+    lines.append("|---|--:|--:|--:|--:|--:|--:|")
     for name, report in result.items():
-        total, first = report["latency_us"], report["first_us"]
-        cells = [number(total[key]) for key in ("p50", "p90", "p99", "mean")]
-        lines.append(f"| {name} | {' | '.join(cells)} | {number(first['p50']) if first else '–'} |")
+        keys = ("p50", "p90", "p99", "mean", "first_p50", "added_p50")
+        lines.append(f"| {name} | {' | '.join(number(report.get(key)) for key in keys)} |")
     return lines
 
 
@@ -82,7 +82,7 @@ def memory_table(result):
 
 
 TITLES = {
-    "overhead": ("What the daemon adds", overhead_table, "One connection, kept alive; the fake engine, one word."),
+    "overhead": ("What the daemon adds", overhead_table, "One connection, kept alive; the fake engine, one word. Medians of the rounds; the worker alone and\nthe daemon took turns."),
     "throughput": ("Speed against llama-server", throughput_table, "Medians; the servers took turns in one run."),
     "cold_start": ("Cold start", cold_start_table, "Medians; the servers took turns."),
     "memory": ("Memory over many requests", memory_table, "Eight connections, the fake engine, one word."),

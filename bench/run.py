@@ -43,7 +43,9 @@ class Setup:
             sys.exit(f"{self.roundhouse} is missing: build first")
         if not self.model.exists():
             sys.exit(f"{self.model} is missing: run 'make deps', or name another with --model")
-        self.client = build_client(arguments.build.resolve())
+        self.build = arguments.build.resolve()
+        self.worker = self.roundhouse.with_name("roundhouse-worker")
+        self.client = build_client(self.build)
 
     @staticmethod
     def say(line):

@@ -6,7 +6,7 @@ import socket
 import statistics
 import time
 
-from load import text
+from load import text, worker_alone
 from servers import LlamaServer, Roundhouse
 
 SLOTS = 16
@@ -25,20 +25,34 @@ def fake_body(path, stream):
     return {"prompt": text_of_one_word, "stream": stream}
 
 
+OVERHEAD_REQUESTS = (
+    ("chat", "/v1/chat/completions", False),
+    ("chat_stream", "/v1/chat/completions", True),
+    ("generate", "/generate", False),
+    ("generate_stream", "/generate", True),
+)
+
+
 def overhead(setup):
-    """(a) What the daemon adds: a request to a worker that needs no time."""
-    requests = 2000 if setup.quick else 20000
-    results = {}
+    """(a) What the daemon adds: a run through it, less the same run sent straight into a worker's socket. In turns, since
+    a machine that wakes its cores slowly now may wake them fast a second later."""
+    rounds, requests = (3, 1000) if setup.quick else (7, 3000)
+    raw = {name: [] for name in ("worker alone", *(name for name, _, _ in OVERHEAD_REQUESTS))}
     with Roundhouse(setup.roundhouse, {"fake": "fake:"}) as server:
         server.wait_ready()
-        for name, path, stream in (
-            ("chat", "/v1/chat/completions", False),
-            ("chat_stream", "/v1/chat/completions", True),
-            ("generate", "/generate", False),
-            ("generate_stream", "/generate", True),
-        ):
-            results[name] = setup.client.run(server, path, [fake_body(path, stream)], requests, warmup=requests // 10)
-    return results
+        for _ in range(rounds):
+            alone = worker_alone(setup.build, setup.worker, requests, requests // 10)
+            raw["worker alone"].append(alone)
+            for name, path, stream in OVERHEAD_REQUESTS:
+                report = setup.client.run(server, path, [fake_body(path, stream)], requests, warmup=requests // 10)
+                took = {key: report["latency_us"][key] for key in ("p50", "p90", "p99", "mean")}
+                took["added_p50"] = took["p50"] - alone["p50"]
+                took["first_p50"] = report["first_us"]["p50"]
+                raw[name].append(took)
+    return {
+        name: {key: median([run[key] for run in runs]) for key in runs[0] if key != "count"}
+        for name, runs in raw.items()
+    }
 
 
 def memory(setup):

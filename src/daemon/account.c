@@ -102,23 +102,42 @@ static void log_line(const rh_call *call, const char *hash, const char *prompt, 
 }
 
 static void remember(const rh_call *call, const char *hash, double latency_ms) {
+  rh_last_request *last = &call->daemon->last;
   const rh_model_info *info = call->meta.info;
-  json_t *stats = json_pack(
-      "{s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:f,s:f,s:f,s:I,s:I,s:I,s:f,s:s,s:b,s:s,s:s,s:s,s:s,s:s}", "request_id", call->id,
-      "route", call->endpoint->name, "model", call->meta.model, "outcome", outcome_of(call), "status",
-      (int)call->http_status, "error", call->error.message, "prompt_hash", hash, "latency_ms", latency_ms, "queue_ms",
-      call->usage.queue_ms, "first_token_latency_ms", first_token_ms(call), "prompt_tokens",
-      (json_int_t)call->usage.prompt_tokens, "cached_tokens", (json_int_t)call->usage.cached_tokens, "tokens",
-      (json_int_t)completion_tokens(call), "tokens_per_second", tokens_per_second(call), "cache", call->meta.cache,
-      "stream", (int)call->request.stream, "route_reason", call->meta.route_reason, "host", call->meta.host, "engine",
-      info != NULL ? info->engine : "", "device", info != NULL ? info->device : "", "acceleration",
-      info != NULL ? info->acceleration : "");
-  if (stats == NULL) return;
-  json_object_set_new(stats, "created", json_integer((json_int_t)call->meta.created));
-  json_object_set_new(stats, "cost_usd", json_real(call->meta.cost_usd));
-  rh_dynbuf_clear(&call->daemon->last_stats);
-  (void)rh_json_append_value(&call->daemon->last_stats, stats);
-  json_decref(stats);
+  rh_text_copy(last->id, sizeof last->id, call->id);
+  rh_text_copy(last->model, sizeof last->model, call->meta.model);
+  rh_text_copy(last->route_reason, sizeof last->route_reason, call->meta.route_reason);
+  rh_text_copy(last->prompt_hash, sizeof last->prompt_hash, hash);
+  rh_text_copy(last->engine, sizeof last->engine, info != NULL ? info->engine : "");
+  rh_text_copy(last->device, sizeof last->device, info != NULL ? info->device : "");
+  rh_text_copy(last->acceleration, sizeof last->acceleration, info != NULL ? info->acceleration : "");
+  last->error = call->error;
+  last->endpoint = call->endpoint;
+  last->status = call->http_status;
+  last->stream = call->request.stream;
+  last->created = call->meta.created;
+  last->usage = call->usage;
+  last->tokens = completion_tokens(call);
+  last->latency_ms = latency_ms;
+  last->first_token_ms = first_token_ms(call);
+  last->tokens_per_second = tokens_per_second(call);
+  last->cost_usd = call->meta.cost_usd;
+}
+
+json_t *rh_account_last(const rh_daemon *daemon) {
+  const rh_last_request *last = &daemon->last;
+  if (last->id[0] == '\0') return json_pack("{s:n}", "request_id");
+  const char *outcome = last->error.status == RH_OK ? "ok" : rh_status_name(last->error.status);
+  return json_pack(
+      "{s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:f,s:f,s:f,s:I,s:I,s:I,s:f,s:s,s:b,s:s,s:s,s:s,s:s,s:s,s:I,s:f}", "request_id",
+      last->id, "route", last->endpoint->name, "model", last->model, "outcome", outcome, "status", (int)last->status,
+      "error", last->error.message, "prompt_hash", last->prompt_hash, "latency_ms", last->latency_ms, "queue_ms",
+      last->usage.queue_ms, "first_token_latency_ms", last->first_token_ms, "prompt_tokens",
+      (json_int_t)last->usage.prompt_tokens, "cached_tokens", (json_int_t)last->usage.cached_tokens, "tokens",
+      (json_int_t)last->tokens, "tokens_per_second", last->tokens_per_second, "cache", "off", "stream",
+      (int)last->stream, "route_reason", last->route_reason, "host", daemon->host, "engine", last->engine, "device",
+      last->device, "acceleration", last->acceleration, "created", (json_int_t)last->created, "cost_usd",
+      last->cost_usd);
 }
 
 void rh_account_call(rh_call *call) {

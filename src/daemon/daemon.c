@@ -22,7 +22,6 @@
 #include "daemon/internal.h"
 
 #define UNLOAD_GRACE_NS (2 * RH_NS_PER_S)
-#define LAST_STATS_BYTES_MAX (64u * 1024u)
 
 rh_served *rh_daemon_find_model(rh_daemon *daemon, const char *name, const char **reason) {
   bool any = name == NULL || name[0] == '\0' || strcmp(name, "default") == 0 || strcmp(name, "auto") == 0;
@@ -218,7 +217,6 @@ static void close_daemon(rh_daemon *daemon) {
   if (daemon->signals.fd >= 0) close(daemon->signals.fd);
   rh_loop_free(daemon->loop);
   rh_metrics_free(daemon->metrics);
-  rh_dynbuf_free(&daemon->last_stats);
   free(daemon->served);
   rh_configuration_free(daemon->configuration);
 }
@@ -231,7 +229,6 @@ int rh_daemon_main(rh_configuration *configuration) {
       .signals.fd = -1,
   };
   rh_list_init(&daemon.calls);
-  rh_dynbuf_init(&daemon.last_stats, LAST_STATS_BYTES_MAX);
   rh_log_setup(STDERR_FILENO, (rh_log_level)daemon.settings->log_level, (rh_log_format)daemon.settings->log_format);
   rh_error error = {0};
   int exit_status = 0;

@@ -14,6 +14,7 @@
 
 #include "api/api.h"
 #include "base/arena.h"
+#include "base/json.h"
 #include "base/loop.h"
 #include "base/metrics.h"
 #include "daemon/daemon.h"
@@ -33,6 +34,23 @@ typedef struct rh_served {
   rh_sched_model *queue;
 } rh_served;
 
+// The last finished request, as plain values: they become JSON only when somebody asks for them.
+typedef struct rh_last_request {
+  char id[RH_ID_SIZE];  // empty = there was none yet
+  char model[RH_MODEL_NAME_MAX + 1];
+  char route_reason[256];
+  char prompt_hash[17];
+  rh_error error;
+  const rh_api_endpoint *endpoint;
+  unsigned status;
+  bool stream;
+  int64_t created;
+  rh_usage usage;
+  int64_t tokens;
+  double latency_ms, first_token_ms, tokens_per_second, cost_usd;
+  char engine[32], device[64], acceleration[128];
+} rh_last_request;
+
 struct rh_daemon {
   rh_configuration *configuration;
   const rh_settings *settings;
@@ -50,7 +68,7 @@ struct rh_daemon {
   rh_timer leave;              // after the workers were told to unload
   bool stopping;
   bool leaving;                // requests are over, workers are being unloaded
-  rh_dynbuf last_stats;        // JSON of the last finished request
+  rh_last_request last;
 };
 
 // The steps of a request, in order. Each has one function in request.c; the table there is the way of a request.
@@ -121,6 +139,7 @@ void rh_answer_plain_error(rh_daemon *daemon, rh_http_exchange *exchange, const 
 
 // account.c
 void rh_account_call(rh_call *call);
+json_t *rh_account_last(const rh_daemon *daemon);  // the last finished request; a new reference
 void rh_account_plain(rh_daemon *daemon, const char *route, unsigned status);
 rh_status rh_account_render(rh_daemon *daemon, rh_dynbuf *out) RH_MUST_CHECK;
 

@@ -100,10 +100,7 @@ void rh_page_model(rh_daemon *daemon, rh_http_exchange *exchange, const char *id
 void rh_page_last_request(rh_daemon *daemon, rh_http_exchange *exchange, const char *id, rh_page_answer *answer) {
   (void)exchange;
   (void)id;
-  const rh_dynbuf *last = &daemon->last_stats;
-  if (last->length > 0) {
-    (void)rh_dynbuf_append(&answer->body, rh_dynbuf_data(last), last->length);
-  } else {
-    (void)rh_dynbuf_append_text(&answer->body, "{\"request_id\":null}");
-  }
+  json_t *last = rh_account_last(daemon);
+  if (last == NULL || rh_json_append_value(&answer->body, last) != RH_OK) answer->body.failed = true;
+  json_decref(last);
 }
