@@ -47,7 +47,7 @@ def read_frame():
 def begin(stream, run):
     text = run.get("text") or " ".join(m["content"] for m in run.get("messages", []))
     words = text.split()
-    limit = run["generate"]["max_tokens"] or len(words)
+    limit = run["generate"].get("max_tokens") or len(words)
     runs[stream] = {"words": words, "credit": run["credit"], "sent": 0, "limit": limit}
     send(EVENT, stream, {"event": "start", "prompt_tokens": len(words), "cached_tokens": 0})
 

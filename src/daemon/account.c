@@ -144,7 +144,8 @@ void rh_account_call(rh_call *call) {
   if (call->accounted) return;
   call->accounted = true;
   if (call->http_status == 0) call->http_status = rh_api_http_status(call->error.status);
-  double latency_ms = rh_ns_to_ms(rh_clock_now_ns() - call->meta.received_ns);
+  uint64_t end = call->answered_ns != 0 ? call->answered_ns : rh_clock_now_ns();
+  double latency_ms = rh_ns_to_ms(end - call->meta.received_ns);
   char hash[65] = "";
   rh_dynbuf text;
   rh_dynbuf_init(&text, call->daemon->settings->body_bytes_max * 8 + 1024);

@@ -9,6 +9,11 @@
 
 #define ANSWER_BYTES_MAX (64u * 1024u * 1024u)
 
+static void mark_answered(rh_call *call) {
+  call->answered = true;
+  call->answered_ns = rh_clock_now_ns();
+}
+
 static void set_model_header(rh_call *call) {
   if (call->meta.model[0] == '\0') return;  // none was chosen
   (void)rh_http_set_header(call->exchange, "x-roundhouse-model", call->meta.model);
@@ -27,7 +32,7 @@ void rh_answer_begin_stream(rh_call *call) {
 static void answer_whole(rh_call *call, unsigned status, const rh_dynbuf *body) {
   set_model_header(call);
   call->http_status = status;
-  call->answered = true;
+  mark_answered(call);
   (void)rh_http_respond(call->exchange, status, "application/json", rh_dynbuf_data(body), body->length);
 }
 
@@ -41,7 +46,7 @@ void rh_answer_error(rh_call *call) {
   rh_dynbuf_init(&body, ANSWER_BYTES_MAX);
   (void)call->endpoint->encode_error(call->id, &call->error, call->streaming, &body);
   if (call->streaming) {
-    call->answered = true;
+    mark_answered(call);
     (void)rh_http_stream_write(call->exchange, rh_dynbuf_data(&body), body.length);
     rh_http_stream_end(call->exchange);
   } else {
@@ -106,7 +111,7 @@ static rh_verdict send_stream(rh_call *call, rh_part *part, const rh_dynbuf *byt
 static void finish(rh_call *call, const rh_dynbuf *bytes) {
   rh_call_stop_work(call);
   if (call->streaming) {
-    call->answered = true;
+    mark_answered(call);
     rh_http_stream_end(call->exchange);
   } else {
     answer_whole(call, 200, bytes);

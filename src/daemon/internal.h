@@ -79,8 +79,8 @@ typedef enum rh_step {
   RH_STEP_ROUTE,     // which model serves it
   RH_STEP_SCHEDULE,  // its runs enter the model's queue
   RH_STEP_RUN,       // events flow. Moved on by the last final event, or by the client leaving
-  RH_STEP_ACCOUNT,   // count it, log it, remember it
-  RH_STEP_DONE,      // answered; waits for http to finish with the connection
+  RH_STEP_ACCOUNT,   // answered. Moved on by http when the last byte is out: count it, log it, remember it
+  RH_STEP_DONE,      // about to be freed
   RH_STEP_COUNT,
   RH_STEP_PARK       // not a state: a step's answer "wait here until something happens"
 } rh_step;
@@ -113,6 +113,7 @@ struct rh_call {
   bool streaming;        // the head of a streamed answer has gone out
   bool answered;         // the whole answer was handed to http
   bool gone;             // the client has left
+  bool over;             // http is done with the exchange
   bool accounted;
   rh_error error;        // status RH_OK = none
   // for the account
@@ -120,6 +121,7 @@ struct rh_call {
   rh_usage usage;        // summed over the parts
   int64_t deltas_tokens; // tokens seen in deltas, for answers that were cut short
   uint64_t last_token_ns;
+  uint64_t answered_ns;  // when the whole answer was handed to http
   unsigned http_status;
 };
 

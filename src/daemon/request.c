@@ -143,7 +143,9 @@ static rh_step step_run(rh_call *call) {
   return call->answered ? RH_STEP_ACCOUNT : RH_STEP_PARK;  // events move it on
 }
 
+// Counting and logging wait until the answer is out: the client must not wait for them.
 static rh_step step_account(rh_call *call) {
+  if (!call->over) return RH_STEP_PARK;
   rh_loop_timer_cancel(call->daemon->loop, &call->ping);
   rh_account_call(call);
   return RH_STEP_DONE;
@@ -151,7 +153,7 @@ static rh_step step_account(rh_call *call) {
 
 static rh_step step_done(rh_call *call) {
   (void)call;
-  return RH_STEP_PARK;  // http says when the last byte is out
+  return RH_STEP_PARK;  // nothing is left to do
 }
 
 typedef rh_step (*rh_step_fn)(rh_call *call);
@@ -231,13 +233,13 @@ void rh_call_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_api_e
 
 void rh_call_gone(rh_call *call) {
   rh_daemon *daemon = call->daemon;
-  call->gone = true;
+  call->gone = call->over = true;
   rh_call_stop_work(call);
   if (call->step < RH_STEP_ACCOUNT) {
     (void)rh_fail(&call->error, RH_CANCELLED, "the client closed the connection");
     call->step = RH_STEP_ACCOUNT;
-    rh_call_advance(call);
   }
+  rh_call_advance(call);
   rh_list_remove(&daemon->calls, &call->node);
   rh_encoder_free(call->encoder);
   rh_dynbuf_free(&call->warnings);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// EVENT: what a worker reports on a stream. A delta is the hot path (one per token), so it is written straight as text
-// without building a JSON tree. A token's bytes may be part of a character, so they travel as an array of numbers.
-#include <stdio.h>
+// EVENT: what a worker reports on a stream. Deltas are the hot path (one per token), so events are written straight as
+// text without building a JSON tree. A token's bytes may be part of a character, so they travel as an array of numbers.
 #include <string.h>
 
 #include "wire/internal.h"
@@ -38,60 +37,57 @@ static void append_logprobs(rh_dynbuf *out, const rh_event *event) {
   (void)rh_dynbuf_append_char(out, ']');
 }
 
-static rh_status write_delta(rh_dynbuf *out, uint32_t stream, const rh_event *event) {
+static void append_usage(rh_dynbuf *json, const rh_usage *usage) {
+  (void)rh_dynbuf_printf(json,
+                         ",\"prompt_tokens\":%lld,\"completion_tokens\":%lld,\"cached_tokens\":%lld,"
+                         "\"prompt_ms\":%.9g,\"decode_ms\":%.9g",
+                         (long long)usage->prompt_tokens, (long long)usage->completion_tokens,
+                         (long long)usage->cached_tokens, usage->prompt_ms, usage->decode_ms);
+}
+
+// rh_json_append_string replaces bytes that are no text: an engine's message may quote a stranger's file.
+static void append_error(rh_dynbuf *json, const rh_error *error) {
+  (void)rh_dynbuf_printf(json, ",\"status\":\"%s\",\"param\":", rh_status_name(error->status));
+  (void)rh_json_append_string(json, error->param, strlen(error->param));
+  (void)rh_dynbuf_append_text(json, ",\"message\":");
+  (void)rh_json_append_string(json, error->message, strlen(error->message));
+}
+
+static void append_delta(rh_dynbuf *json, const rh_event *event) {
+  (void)rh_dynbuf_append_text(json, ",\"text\":");
+  (void)rh_json_append_string(json, event->as.delta.text, event->as.delta.length);
+  (void)rh_dynbuf_printf(json, ",\"tokens\":%d", event->as.delta.token_count);
+  if (event->as.delta.logprob_count > 0) append_logprobs(json, event);
+}
+
+static void append_end(rh_dynbuf *json, const rh_event *event) {
+  (void)rh_dynbuf_printf(json, ",\"finish\":\"%s\"", event->as.end.finish == RH_FINISH_LENGTH ? "length" : "stop");
+  if (event->as.end.stop == NULL) return;
+  (void)rh_dynbuf_append_text(json, ",\"stop\":");
+  (void)rh_json_append_string(json, event->as.end.stop, strlen(event->as.end.stop));
+}
+
+rh_status rh_event_write(rh_dynbuf *out, uint32_t stream, const rh_event *event) {
   rh_dynbuf json;
   rh_dynbuf_init(&json, RH_FRAME_BYTES_MAX / 2);
-  (void)rh_dynbuf_append_text(&json, "{\"event\":\"delta\",\"text\":");
-  (void)rh_json_append_string(&json, event->as.delta.text, event->as.delta.length);
-  (void)rh_dynbuf_printf(&json, ",\"tokens\":%d", event->as.delta.token_count);
-  if (event->as.delta.logprob_count > 0) append_logprobs(&json, event);
+  (void)rh_dynbuf_printf(&json, "{\"event\":\"%s\"", event_names[event->kind]);
+  switch (event->kind) {
+    case RH_EVENT_START:
+      (void)rh_dynbuf_printf(&json, ",\"prompt_tokens\":%lld,\"cached_tokens\":%lld",
+                             (long long)event->as.start.prompt_tokens, (long long)event->as.start.cached_tokens);
+      break;
+    case RH_EVENT_DELTA: append_delta(&json, event); break;
+    case RH_EVENT_PROGRESS: (void)rh_dynbuf_printf(&json, ",\"fraction\":%.9g", event->as.progress.fraction); break;
+    case RH_EVENT_USAGE: append_usage(&json, &event->as.usage); break;
+    case RH_EVENT_ERROR: append_error(&json, &event->as.error); break;
+    case RH_EVENT_END: append_end(&json, event); break;
+  }
   (void)rh_dynbuf_append_char(&json, '}');
   rh_status status = json.failed ? RH_TOO_LARGE
                                  : rh_frame_encode(out, RH_FRAME_EVENT, stream, rh_dynbuf_data(&json), json.length,
                                                    NULL, 0);
   rh_dynbuf_free(&json);
   return status;
-}
-
-rh_status rh_event_write(rh_dynbuf *out, uint32_t stream, const rh_event *event) {
-  if (event->kind == RH_EVENT_DELTA) return write_delta(out, stream, event);
-  json_t *object = json_pack("{s:s}", "event", event_names[event->kind]);
-  if (object == NULL) return RH_NO_MEMORY;
-  json_t *more = NULL;
-  switch (event->kind) {
-    case RH_EVENT_START:
-      more = json_pack("{s:I,s:I}", "prompt_tokens", (json_int_t)event->as.start.prompt_tokens, "cached_tokens",
-                       (json_int_t)event->as.start.cached_tokens);
-      break;
-    case RH_EVENT_PROGRESS: more = json_pack("{s:f}", "fraction", event->as.progress.fraction); break;
-    case RH_EVENT_USAGE:
-      more = json_pack("{s:I,s:I,s:I,s:f,s:f}", "prompt_tokens", (json_int_t)event->as.usage.prompt_tokens,
-                       "completion_tokens", (json_int_t)event->as.usage.completion_tokens, "cached_tokens",
-                       (json_int_t)event->as.usage.cached_tokens, "prompt_ms", event->as.usage.prompt_ms, "decode_ms",
-                       event->as.usage.decode_ms);
-      break;
-    case RH_EVENT_ERROR:
-      more = json_pack("{s:s,s:s,s:s}", "status", rh_status_name(event->as.error.status), "param",
-                       event->as.error.param, "message", event->as.error.message);
-      // An engine's message may quote a stranger's bytes; the status must arrive even when its words cannot.
-      if (more == NULL) {
-        more = json_pack("{s:s,s:s}", "status", rh_status_name(event->as.error.status), "message",
-                         "the engine's message was not valid UTF-8");
-      }
-      break;
-    case RH_EVENT_END:
-      more = json_pack("{s:s,s:s?}", "finish", event->as.end.finish == RH_FINISH_LENGTH ? "length" : "stop", "stop",
-                       event->as.end.stop);
-      break;
-    case RH_EVENT_DELTA: break;
-  }
-  if (more == NULL || json_object_update(object, more) != 0) {
-    json_decref(more);
-    json_decref(object);
-    return RH_NO_MEMORY;
-  }
-  json_decref(more);
-  return rh_frame_encode_object(out, RH_FRAME_EVENT, stream, object);
 }
 
 static char *read_bytes(const json_t *array, rh_arena *arena, size_t *length) {

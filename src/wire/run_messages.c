@@ -1,72 +1,84 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // RUN: one unit of work. Token ids of a prompt travel in the binary tail (int32, little endian), all else in JSON.
-#include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "wire/internal.h"
 
 static const char *const task_names[] = {[RH_TASK_CHAT] = "chat", [RH_TASK_COMPLETE] = "complete"};
 
-static json_t *messages_to_json(const rh_prompt *prompt) {
-  json_t *array = json_array();
-  for (size_t i = 0; array != NULL && i < prompt->count; i++) {
-    json_t *message = json_pack("{s:s,s:s}", "role", prompt->messages[i].role, "content", prompt->messages[i].content);
-    if (message == NULL || json_array_append_new(array, message) != 0) {
-      json_decref(array);
-      return NULL;
-    }
-  }
-  return array;
+static void append_text(rh_dynbuf *out, const char *before, const char *text, size_t length) {
+  (void)rh_dynbuf_append_text(out, before);
+  (void)rh_json_append_string(out, text, length);
 }
 
-static json_t *generate_to_json(const rh_generate *g) {
-  json_t *object = json_pack("{s:I,s:f,s:f,s:f,s:i,s:f,s:f,s:f,s:i,s:i,s:b}", "max_tokens", (json_int_t)g->max_tokens,
-                             "temperature", (double)g->temperature, "top_p", (double)g->top_p, "min_p",
-                             (double)g->min_p, "top_k", (int)g->top_k, "repeat_penalty", (double)g->repeat_penalty,
-                             "presence_penalty", (double)g->presence_penalty, "frequency_penalty",
-                             (double)g->frequency_penalty, "penalty_last_n", (int)g->penalty_last_n, "top_logprobs",
-                             (int)g->top_logprobs, "ignore_eos", (int)g->ignore_eos);
-  if (object == NULL) return NULL;
-  if (g->has_seed) json_object_set_new(object, "seed", json_integer((json_int_t)g->seed));
-  if (g->stop_count > 0) {
-    json_t *stops = json_array();
-    for (size_t i = 0; i < g->stop_count; i++) json_array_append_new(stops, json_string(g->stops[i]));
-    json_object_set_new(object, "stop", stops);
+static void append_messages(rh_dynbuf *out, const rh_prompt *prompt) {
+  (void)rh_dynbuf_append_text(out, ",\"messages\":[");
+  for (size_t i = 0; i < prompt->count; i++) {
+    const rh_message *message = &prompt->messages[i];
+    append_text(out, i == 0 ? "{\"role\":" : ",{\"role\":", message->role, strlen(message->role));
+    append_text(out, ",\"content\":", message->content, strlen(message->content));
+    (void)rh_dynbuf_append_char(out, '}');
   }
-  if (g->logit_bias_count > 0) {
-    json_t *biases = json_array();
-    for (size_t i = 0; i < g->logit_bias_count; i++) {
-      json_array_append_new(biases, json_pack("[i,f]", (int)g->logit_bias[i].token, (double)g->logit_bias[i].bias));
-    }
-    json_object_set_new(object, "logit_bias", biases);
+  (void)rh_dynbuf_append_char(out, ']');
+}
+
+static void append_number(rh_dynbuf *out, const char *key, float value, float usual) {
+  // Nine digits bring every float back as it was.
+  if (value < usual || value > usual) (void)rh_dynbuf_printf(out, ",\"%s\":%.9g", key, (double)value);
+}
+
+static void append_integer(rh_dynbuf *out, const char *key, int64_t value, int64_t usual) {
+  if (value != usual) (void)rh_dynbuf_printf(out, ",\"%s\":%lld", key, (long long)value);
+}
+
+// Only what differs from the defaults, which both sides know: most requests set one or two of these, and this is on the
+// way of every request.
+static void append_generate(rh_dynbuf *out, const rh_generate *g) {
+  rh_generate usual;
+  rh_generate_defaults(&usual);
+  (void)rh_dynbuf_printf(out, ",\"generate\":{\"max_tokens\":%lld", (long long)g->max_tokens);
+  append_number(out, "temperature", g->temperature, usual.temperature);
+  append_number(out, "top_p", g->top_p, usual.top_p);
+  append_number(out, "min_p", g->min_p, usual.min_p);
+  append_integer(out, "top_k", g->top_k, usual.top_k);
+  append_number(out, "repeat_penalty", g->repeat_penalty, usual.repeat_penalty);
+  append_number(out, "presence_penalty", g->presence_penalty, usual.presence_penalty);
+  append_number(out, "frequency_penalty", g->frequency_penalty, usual.frequency_penalty);
+  append_integer(out, "penalty_last_n", g->penalty_last_n, usual.penalty_last_n);
+  append_integer(out, "top_logprobs", g->top_logprobs, usual.top_logprobs);
+  if (g->ignore_eos) (void)rh_dynbuf_append_text(out, ",\"ignore_eos\":true");
+  if (g->has_seed) (void)rh_dynbuf_printf(out, ",\"seed\":%u", g->seed);
+  for (size_t i = 0; i < g->stop_count; i++) {
+    append_text(out, i == 0 ? ",\"stop\":[" : ",", g->stops[i], strlen(g->stops[i]));
   }
-  return object;
+  if (g->stop_count > 0) (void)rh_dynbuf_append_char(out, ']');
+  for (size_t i = 0; i < g->logit_bias_count; i++) {
+    (void)rh_dynbuf_printf(out, "%s[%d,%.9g]", i == 0 ? ",\"logit_bias\":[" : ",", g->logit_bias[i].token,
+                           (double)g->logit_bias[i].bias);
+  }
+  if (g->logit_bias_count > 0) (void)rh_dynbuf_append_char(out, ']');
+  (void)rh_dynbuf_append_char(out, '}');
 }
 
 rh_status rh_run_write(rh_dynbuf *out, uint32_t stream, const rh_run *run, uint32_t credit) {
-  json_t *generate = generate_to_json(&run->generate);
-  json_t *object = json_pack("{s:s?,s:s,s:I,s:o?}", "request_id", run->request_id, "task", task_names[run->task],
-                             "credit", (json_int_t)credit, "generate", generate);
-  if (object == NULL || generate == NULL) {
-    json_decref(object);
-    return RH_NO_MEMORY;
-  }
   const rh_prompt *prompt = &run->prompt;
-  if (prompt->kind == RH_PROMPT_MESSAGES) {
-    json_object_set_new(object, "messages", messages_to_json(prompt));
-  } else if (prompt->kind == RH_PROMPT_TEXT) {
-    json_object_set_new(object, "text", json_stringn(prompt->text, prompt->count));
-  }
-  char *text = json_dumps(object, JSON_COMPACT);
-  json_decref(object);
-  if (text == NULL) return RH_NO_MEMORY;
+  const char *id = run->request_id != NULL ? run->request_id : "";
+  rh_dynbuf json;
+  rh_dynbuf_init(&json, RH_FRAME_BYTES_MAX);
+  append_text(&json, "{\"request_id\":", id, strlen(id));
+  (void)rh_dynbuf_printf(&json, ",\"task\":\"%s\",\"credit\":%u", task_names[run->task], credit);
+  append_generate(&json, &run->generate);
+  if (prompt->kind == RH_PROMPT_MESSAGES) append_messages(&json, prompt);
+  if (prompt->kind == RH_PROMPT_TEXT) append_text(&json, ",\"text\":", prompt->text, prompt->count);
+  (void)rh_dynbuf_append_char(&json, '}');
   bool tokens = prompt->kind == RH_PROMPT_TOKENS;
   // Both ends run on one machine, and every machine we build for is little endian.
-  rh_status status = rh_frame_encode(out, RH_FRAME_RUN, stream, text, strlen(text), tokens ? prompt->tokens : NULL,
-                                     tokens ? prompt->count * sizeof(int32_t) : 0);
-  free(text);
+  rh_status status = json.failed ? RH_TOO_LARGE
+                                 : rh_frame_encode(out, RH_FRAME_RUN, stream, rh_dynbuf_data(&json), json.length,
+                                                   tokens ? prompt->tokens : NULL,
+                                                   tokens ? prompt->count * sizeof(int32_t) : 0);
+  rh_dynbuf_free(&json);
   return status;
 }
 
@@ -148,16 +160,16 @@ static void read_logit_bias(rh_reader *reader, rh_arena *arena, rh_generate *g) 
 
 static void read_generate(rh_reader *reader, rh_arena *arena, rh_generate *g) {
   rh_generate_defaults(g);
-  g->max_tokens = rh_reader_int(reader, "max_tokens", 0);
-  g->temperature = (float)rh_reader_number(reader, "temperature", 1);
-  g->top_p = (float)rh_reader_number(reader, "top_p", 1);
-  g->min_p = (float)rh_reader_number(reader, "min_p", 0);
-  g->top_k = (int32_t)rh_reader_int(reader, "top_k", 0);
-  g->repeat_penalty = (float)rh_reader_number(reader, "repeat_penalty", 1);
-  g->presence_penalty = (float)rh_reader_number(reader, "presence_penalty", 0);
-  g->frequency_penalty = (float)rh_reader_number(reader, "frequency_penalty", 0);
-  g->penalty_last_n = (int32_t)rh_reader_int(reader, "penalty_last_n", 64);
-  g->top_logprobs = (int32_t)rh_reader_int(reader, "top_logprobs", -1);
+  g->max_tokens = rh_reader_int(reader, "max_tokens", g->max_tokens);
+  g->temperature = (float)rh_reader_number(reader, "temperature", (double)g->temperature);
+  g->top_p = (float)rh_reader_number(reader, "top_p", (double)g->top_p);
+  g->min_p = (float)rh_reader_number(reader, "min_p", (double)g->min_p);
+  g->top_k = (int32_t)rh_reader_int(reader, "top_k", g->top_k);
+  g->repeat_penalty = (float)rh_reader_number(reader, "repeat_penalty", (double)g->repeat_penalty);
+  g->presence_penalty = (float)rh_reader_number(reader, "presence_penalty", (double)g->presence_penalty);
+  g->frequency_penalty = (float)rh_reader_number(reader, "frequency_penalty", (double)g->frequency_penalty);
+  g->penalty_last_n = (int32_t)rh_reader_int(reader, "penalty_last_n", g->penalty_last_n);
+  g->top_logprobs = (int32_t)rh_reader_int(reader, "top_logprobs", g->top_logprobs);
   g->ignore_eos = rh_reader_bool(reader, "ignore_eos", false);
   int64_t seed = rh_reader_int(reader, "seed", -1);
   g->has_seed = seed >= 0;
