@@ -57,13 +57,13 @@ typedef struct connection {
   int fd;
   const request_text *text;
   size_t sent;
-  outcome *out;       // the running request's place in the results; NULL = idle
+  outcome *out;  // the running request's place in the results; NULL = idle
   char head[HEAD_MAX];
   size_t head_length;
   bool in_body;
   body_framing framing;
-  size_t left;        // bytes of the body or of the chunk still to come
-  char line[32];      // a chunk's size line
+  size_t left;    // bytes of the body or of the chunk still to come
+  char line[32];  // a chunk's size line
   size_t line_length;
   char tail[TAIL_MAX + INPUT_BYTES + 1];
   size_t tail_length;
@@ -369,11 +369,12 @@ static void print_detail(const outcome *list, size_t count) {
   printf(",\"detail\":[");
   for (size_t i = 0; i < count; i++) {
     const outcome *o = &list[i];
-    printf("%s{\"start_us\":%.1f,\"first_us\":%.1f,\"end_us\":%.1f,\"prompt_tokens\":%ld,\"completion_tokens\":%ld,"
-           "\"status\":%d}",
-           i > 0 ? "," : "", us_between(list[0].start_ns, o->start_ns),
-           o->first_ns > 0 ? us_between(list[0].start_ns, o->first_ns) : -1, us_between(list[0].start_ns, o->end_ns),
-           o->prompt_tokens, o->completion_tokens, o->status);
+    printf(
+        "%s{\"start_us\":%.1f,\"first_us\":%.1f,\"end_us\":%.1f,\"prompt_tokens\":%ld,\"completion_tokens\":%ld,"
+        "\"status\":%d}",
+        i > 0 ? "," : "", us_between(list[0].start_ns, o->start_ns),
+        o->first_ns > 0 ? us_between(list[0].start_ns, o->first_ns) : -1, us_between(list[0].start_ns, o->end_ns),
+        o->prompt_tokens, o->completion_tokens, o->status);
   }
   printf("]");
 }
@@ -417,9 +418,9 @@ static long positive(const char *text, long max) {
 
 static void parse(int argc, char **argv, const char *body_paths[static BODIES_MAX]) {
   static const struct option known[] = {
-      {"host", 1, NULL, 'h'},     {"port", 1, NULL, 'p'},   {"path", 1, NULL, 'u'},   {"body", 1, NULL, 'b'},
-      {"connections", 1, NULL, 'c'}, {"requests", 1, NULL, 'n'}, {"warmup", 1, NULL, 'w'}, {"detail", 0, NULL, 'd'},
-      {"pid", 1, NULL, 'P'},      {"sample-every", 1, NULL, 's'}, {NULL, 0, NULL, 0},
+      {"host", 1, NULL, 'h'},        {"port", 1, NULL, 'p'},         {"path", 1, NULL, 'u'},   {"body", 1, NULL, 'b'},
+      {"connections", 1, NULL, 'c'}, {"requests", 1, NULL, 'n'},     {"warmup", 1, NULL, 'w'}, {"detail", 0, NULL, 'd'},
+      {"pid", 1, NULL, 'P'},         {"sample-every", 1, NULL, 's'}, {NULL, 0, NULL, 0},
   };
   for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
     switch (c) {

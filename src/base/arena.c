@@ -119,8 +119,10 @@ static void *alloc_aligned(rh_arena *arena, size_t bytes, size_t alignment) {
     block *own = block_new(bytes);
     if (own == NULL) return NULL;
     own->next = from == NULL ? NULL : from->next;
-    if (from == NULL) arena->first = own;
-    else from->next = own;
+    if (from == NULL)
+      arena->first = own;
+    else
+      from->next = own;
     return take(arena, own, 0, bytes);
   }
   block *fresh = block_new(arena->block_size);

@@ -86,8 +86,8 @@ rh_status rh_config_defaults(const rh_setting *table, size_t count, void *settin
   // All fields first, so that rh_config_release is right after a failure half way. What was in them is not looked at.
   for (size_t i = 0; i < count; i++) {
     static const size_t sizes[] = {
-        [RH_SETTING_STRING] = sizeof(char *),  [RH_SETTING_INT] = sizeof(int64_t),
-        [RH_SETTING_NUMBER] = sizeof(double),  [RH_SETTING_BOOL] = sizeof(bool),
+        [RH_SETTING_STRING] = sizeof(char *),     [RH_SETTING_INT] = sizeof(int64_t),
+        [RH_SETTING_NUMBER] = sizeof(double),     [RH_SETTING_BOOL] = sizeof(bool),
         [RH_SETTING_DURATION] = sizeof(uint64_t), [RH_SETTING_BYTES] = sizeof(uint64_t),
         [RH_SETTING_ENUM] = sizeof(int),
     };

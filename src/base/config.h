@@ -26,7 +26,7 @@ typedef enum rh_setting_type {
 } rh_setting_type;
 
 typedef struct rh_setting {
-  const char *key;             // JSON key, snake_case; units last when the type does not carry them
+  const char *key;  // JSON key, snake_case; units last when the type does not carry them
   rh_setting_type type;
   size_t offset;               // of the field in the settings struct
   const char *default_text;    // parsed like a flag's value; NULL = zero / NULL string

@@ -18,8 +18,12 @@
 // "  --http-port N"
 static size_t format_flag(const rh_setting *setting, char *out, size_t size) {
   static const char *const placeholders[] = {
-      [RH_SETTING_STRING] = " TEXT", [RH_SETTING_INT] = " N",             [RH_SETTING_NUMBER] = " NUMBER",
-      [RH_SETTING_BOOL] = "",        [RH_SETTING_DURATION] = " DURATION", [RH_SETTING_BYTES] = " SIZE",
+      [RH_SETTING_STRING] = " TEXT",
+      [RH_SETTING_INT] = " N",
+      [RH_SETTING_NUMBER] = " NUMBER",
+      [RH_SETTING_BOOL] = "",
+      [RH_SETTING_DURATION] = " DURATION",
+      [RH_SETTING_BYTES] = " SIZE",
       [RH_SETTING_ENUM] = " ",
   };
   char name[RH_CONFIG_NAME_SIZE];

@@ -9,12 +9,12 @@
 
 // One parsed value, not yet stored. Which member counts follows from the setting's type.
 typedef union rh_config_value {
-  char *string;      // STRING; owned until stored or discarded
-  int64_t integer;   // INT
-  double number;     // NUMBER
-  bool boolean;      // BOOL
-  uint64_t amount;   // DURATION in nanoseconds, BYTES
-  int choice;        // ENUM
+  char *string;     // STRING; owned until stored or discarded
+  int64_t integer;  // INT
+  double number;    // NUMBER
+  bool boolean;     // BOOL
+  uint64_t amount;  // DURATION in nanoseconds, BYTES
+  int choice;       // ENUM
 } rh_config_value;
 
 // `source` names the setting as the user wrote it (--http-port, ROUNDHOUSE_HTTP_PORT, "http_port" in FILE).

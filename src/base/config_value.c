@@ -24,15 +24,15 @@ typedef struct unit {
 
 // From large to small; formatting takes the first one that divides the value.
 static const unit duration_units[] = {
-    {"h", 3600 * RH_NS_PER_S}, {"m", 60 * RH_NS_PER_S}, {"s", RH_NS_PER_S}, {"ms", RH_NS_PER_MS}, {"us", RH_NS_PER_US},
-    {"ns", 1},
+    {"h", 3600 * RH_NS_PER_S}, {"m", 60 * RH_NS_PER_S}, {"s", RH_NS_PER_S},
+    {"ms", RH_NS_PER_MS},      {"us", RH_NS_PER_US},    {"ns", 1},
 };
 #define DURATION_UNITS (sizeof duration_units / sizeof *duration_units)
 
 // Formatting uses the first three and bare bytes.
 static const unit byte_units[] = {
-    {"GiB", 1u << 30}, {"MiB", 1u << 20}, {"KiB", 1u << 10}, {"GB", 1000000000}, {"MB", 1000000},
-    {"KB", 1000},      {"kB", 1000},      {"B", 1},
+    {"GiB", 1u << 30}, {"MiB", 1u << 20}, {"KiB", 1u << 10}, {"GB", 1000000000},
+    {"MB", 1000000},   {"KB", 1000},      {"kB", 1000},      {"B", 1},
 };
 #define BYTE_UNITS (sizeof byte_units / sizeof *byte_units)
 #define BYTE_UNITS_FORMATTED 3
@@ -60,16 +60,19 @@ static void format_bytes(char *out, size_t size, uint64_t bytes) {
 }
 
 static void format_bound(const rh_setting *setting, double bound, char *out, size_t size) {
-  if (setting->type == RH_SETTING_DURATION) format_duration(out, size, (uint64_t)llround(bound * 1e9));
-  else if (setting->type == RH_SETTING_BYTES) format_bytes(out, size, (uint64_t)bound);
-  else rh_text_format_number(out, size, bound);
+  if (setting->type == RH_SETTING_DURATION)
+    format_duration(out, size, (uint64_t)llround(bound * 1e9));
+  else if (setting->type == RH_SETTING_BYTES)
+    format_bytes(out, size, (uint64_t)bound);
+  else
+    rh_text_format_number(out, size, bound);
 }
 
 // "a whole number from 1 to 8", "one of json, plain".
 static void describe(const rh_setting *setting, char *out, size_t size) {
   static const char *const nouns[] = {
-      [RH_SETTING_STRING] = "text",           [RH_SETTING_INT] = "a whole number", [RH_SETTING_NUMBER] = "a number",
-      [RH_SETTING_BOOL] = "true or false",    [RH_SETTING_DURATION] = "a duration", [RH_SETTING_BYTES] = "a size",
+      [RH_SETTING_STRING] = "text",        [RH_SETTING_INT] = "a whole number",  [RH_SETTING_NUMBER] = "a number",
+      [RH_SETTING_BOOL] = "true or false", [RH_SETTING_DURATION] = "a duration", [RH_SETTING_BYTES] = "a size",
       [RH_SETTING_ENUM] = "one of",
   };
   size_t used = (size_t)snprintf(out, size, "%s", nouns[setting->type]);
@@ -279,12 +282,8 @@ static bool take_json_number(const rh_setting *setting, const json_t *json, rh_c
   bool integer = json_is_integer(json);
   bool whole = integer || (fabs(real) <= 9007199254740992.0 && real == trunc(real));
   switch (setting->type) {
-    case RH_SETTING_INT:
-      out->integer = !whole ? 0 : integer ? json_integer_value(json) : (int64_t)real;
-      return whole;
-    case RH_SETTING_NUMBER:
-      out->number = real;
-      return true;
+    case RH_SETTING_INT: out->integer = !whole ? 0 : integer ? json_integer_value(json) : (int64_t)real; return whole;
+    case RH_SETTING_NUMBER: out->number = real; return true;
     case RH_SETTING_BYTES:
       if (!whole || real < 0) return false;
       out->amount = integer ? (uint64_t)json_integer_value(json) : (uint64_t)real;

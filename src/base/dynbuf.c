@@ -82,9 +82,7 @@ rh_status rh_dynbuf_append(rh_dynbuf *buf, const void *bytes, size_t length) {
   return RH_OK;
 }
 
-rh_status rh_dynbuf_append_text(rh_dynbuf *buf, const char *text) {
-  return rh_dynbuf_append(buf, text, strlen(text));
-}
+rh_status rh_dynbuf_append_text(rh_dynbuf *buf, const char *text) { return rh_dynbuf_append(buf, text, strlen(text)); }
 
 rh_status rh_dynbuf_append_char(rh_dynbuf *buf, char c) { return rh_dynbuf_append(buf, &c, 1); }
 

@@ -11,12 +11,12 @@
 #include "base/status.h"
 
 typedef struct rh_dynbuf {
-  char *data;       // the allocation; bytes [start, start + length) are content, always followed by a NUL
-  size_t start;     // bytes already consumed at the front
+  char *data;    // the allocation; bytes [start, start + length) are content, always followed by a NUL
+  size_t start;  // bytes already consumed at the front
   size_t length;
   size_t capacity;
-  size_t max;       // length never passes this
-  bool failed;      // sticky: some append did not fit
+  size_t max;   // length never passes this
+  bool failed;  // sticky: some append did not fit
 } rh_dynbuf;
 
 void rh_dynbuf_init(rh_dynbuf *buf, size_t max);

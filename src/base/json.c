@@ -35,14 +35,9 @@ static int nesting_depth(const char *text, size_t length, int *line) {
         if (deepest > RH_JSON_DEPTH_MAX) return deepest;
         break;
       case ']':
-      case '}':
-        depth--;
-        break;
-      case '\n':
-        ++*line;
-        break;
-      default:
-        break;
+      case '}': depth--; break;
+      case '\n': ++*line; break;
+      default: break;
     }
   }
   return deepest;
@@ -124,9 +119,12 @@ rh_status rh_json_get_string(const json_t *object, const char *path, const char 
 // "from 1 to 8", "at least 1", "at most 8" or nothing, with a space in front.
 static void describe_bounds(char *out, size_t size, bool has_min, bool has_max, const char *min, const char *max) {
   out[0] = '\0';
-  if (has_min && has_max) (void)snprintf(out, size, " from %s to %s", min, max);
-  else if (has_min) (void)snprintf(out, size, ", at least %s", min);
-  else if (has_max) (void)snprintf(out, size, ", at most %s", max);
+  if (has_min && has_max)
+    (void)snprintf(out, size, " from %s to %s", min, max);
+  else if (has_min)
+    (void)snprintf(out, size, ", at least %s", min);
+  else if (has_max)
+    (void)snprintf(out, size, ", at most %s", max);
 }
 
 static rh_status bad_int(const char *where, int64_t min, int64_t max, const json_t *value, rh_error *error) {

@@ -19,7 +19,7 @@ typedef struct rh_list {
   size_t count;
 } rh_list;
 
-#define rh_list_entry(node, type, member) ((type *)(void *)((char *)(node) - offsetof(type, member)))
+#define rh_list_entry(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
 static inline void rh_list_init(rh_list *list) {
   list->head.next = &list->head;
@@ -55,16 +55,14 @@ static inline void rh_list_remove(rh_list *list, rh_list_node *node) {
   list->count--;
 }
 
-static inline rh_list_node *rh_list_first(const rh_list *list) {
-  return list->count == 0 ? NULL : list->head.next;
-}
+static inline rh_list_node *rh_list_first(const rh_list *list) { return list->count == 0 ? NULL : list->head.next; }
 
 static inline rh_list_node *rh_list_next(const rh_list *list, const rh_list_node *node) {
   return node->next == &list->head ? NULL : node->next;
 }
 
 // Walk a list; the current node may be removed inside the loop, others may not.
-#define rh_list_each(list, node)                                                                                  \
+#define rh_list_each(list, node)                                                                                      \
   for (rh_list_node *node = rh_list_first(list), *node##_next = node ? rh_list_next(list, node) : NULL; node != NULL; \
        node = node##_next, node##_next = node ? rh_list_next(list, node) : NULL)
 

@@ -85,24 +85,22 @@ static bool is_printable_line(const char *text) {
 static void append_field_value(rh_dynbuf *line, const rh_log_field *field, bool bare) {
   switch (field->type) {
     case RH_FIELD_STRING:
-      if (field->value.string == NULL) (void)rh_dynbuf_append_text(line, "null");
-      else if (bare && !needs_quotes(field->value.string)) (void)rh_dynbuf_append_text(line, field->value.string);
-      else append_quoted(line, field->value.string);
+      if (field->value.string == NULL)
+        (void)rh_dynbuf_append_text(line, "null");
+      else if (bare && !needs_quotes(field->value.string))
+        (void)rh_dynbuf_append_text(line, field->value.string);
+      else
+        append_quoted(line, field->value.string);
       break;
-    case RH_FIELD_INT:
-      (void)rh_dynbuf_printf(line, "%" PRId64, field->value.integer);
-      break;
+    case RH_FIELD_INT: (void)rh_dynbuf_printf(line, "%" PRId64, field->value.integer); break;
     case RH_FIELD_DOUBLE: {
       char number[40];
       rh_text_format_number(number, sizeof number, field->value.number);
       (void)rh_dynbuf_append_text(line, isfinite(field->value.number) ? number : "null");
       break;
     }
-    case RH_FIELD_BOOL:
-      (void)rh_dynbuf_append_text(line, field->value.boolean ? "true" : "false");
-      break;
-    case RH_FIELD_END:
-      break;
+    case RH_FIELD_BOOL: (void)rh_dynbuf_append_text(line, field->value.boolean ? "true" : "false"); break;
+    case RH_FIELD_END: break;
   }
 }
 
@@ -128,8 +126,10 @@ static void build_plain(rh_dynbuf *line, rh_log_level level, const char *message
   (void)rh_dynbuf_printf(line, "%s %-5s ", now, level_names[level]);
   // A message with a line break would forge a second line, one with an escape could repaint the terminal; quoted, it
   // cannot.
-  if (is_printable_line(message)) (void)rh_dynbuf_append_text(line, message);
-  else append_quoted(line, message);
+  if (is_printable_line(message))
+    (void)rh_dynbuf_append_text(line, message);
+  else
+    append_quoted(line, message);
   (void)rh_dynbuf_append_char(line, fields != NULL && fields->type != RH_FIELD_END ? ' ' : '\n');
   for (; fields != NULL && fields->type != RH_FIELD_END; fields++) {
     (void)rh_dynbuf_printf(line, " %s=", fields->key);
@@ -139,8 +139,10 @@ static void build_plain(rh_dynbuf *line, rh_log_level level, const char *message
 }
 
 static void build(rh_dynbuf *line, rh_log_level level, const char *message, const rh_log_field *fields) {
-  if (setup.format == RH_LOG_JSON) build_json(line, level, message, fields);
-  else build_plain(line, level, message, fields);
+  if (setup.format == RH_LOG_JSON)
+    build_json(line, level, message, fields);
+  else
+    build_plain(line, level, message, fields);
 }
 
 void rh_log_write(rh_log_level level, const char *message, const rh_log_field *fields) {

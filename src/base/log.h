@@ -56,9 +56,9 @@ bool rh_log_enabled(rh_log_level level);
 void rh_log_write(rh_log_level level, const char *message, const rh_log_field *fields);
 
 // RH_LOG(RH_LOG_INFO, "worker ready", rh_log_str("model", name), rh_log_int("pid", pid));
-#define RH_LOG(level, message, ...)                                                                          \
-  do {                                                                                                       \
-    if (rh_log_enabled(level))                                                                               \
+#define RH_LOG(level, message, ...)                                                                           \
+  do {                                                                                                        \
+    if (rh_log_enabled(level))                                                                                \
       rh_log_write(level, message, (const rh_log_field[]){__VA_ARGS__, {.type = RH_FIELD_END, .key = NULL}}); \
   } while (0)
 

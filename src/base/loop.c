@@ -26,9 +26,9 @@ struct rh_loop {
   bool stopping;
   pthread_t owner;
   struct epoll_event events[EVENTS_PER_TURN];
-  int event_count;         // of this turn
-  int event_next;          // the first one not given out yet
-  rh_timer **heap;         // slots 1..timer_count; the parent of slot i is i / 2; the earliest is in slot 1
+  int event_count;  // of this turn
+  int event_next;   // the first one not given out yet
+  rh_timer **heap;  // slots 1..timer_count; the parent of slot i is i / 2; the earliest is in slot 1
   size_t timer_count;
   size_t timer_capacity;
   rh_list deferred;
@@ -136,8 +136,10 @@ static void sift_down(rh_loop *loop, size_t slot, rh_timer *timer) {
 
 // Put `timer` into `slot`, whatever was there, and let it find its place.
 static void settle(rh_loop *loop, size_t slot, rh_timer *timer) {
-  if (slot > 1 && loop->heap[slot / 2]->due_ns > timer->due_ns) sift_up(loop, slot, timer);
-  else sift_down(loop, slot, timer);
+  if (slot > 1 && loop->heap[slot / 2]->due_ns > timer->due_ns)
+    sift_up(loop, slot, timer);
+  else
+    sift_down(loop, slot, timer);
 }
 
 static void grow_heap(rh_loop *loop) {

@@ -25,8 +25,8 @@ typedef struct rh_watch {
 typedef struct rh_timer {
   void (*fn)(void *ctx);
   void *ctx;
-  uint64_t due_ns;      // absolute, rh_clock_now_ns
-  size_t heap_slot;     // 0 = not armed; else its place in the heap
+  uint64_t due_ns;   // absolute, rh_clock_now_ns
+  size_t heap_slot;  // 0 = not armed; else its place in the heap
 } rh_timer;
 
 typedef struct rh_deferred {

@@ -108,8 +108,10 @@ static series *series_add(metric *of, const key *from) {
   series *made = series_new(of, from);
   if (made == NULL) return NULL;
   *slot_of(of, from) = made;
-  if (of->last == NULL) of->first = made;
-  else of->last->next = made;
+  if (of->last == NULL)
+    of->first = made;
+  else
+    of->last->next = made;
   of->last = made;
   of->series_count++;
   return made;

@@ -77,8 +77,10 @@ rh_status rh_metrics_render(const rh_metrics *metrics, rh_dynbuf *out) {
     append_escaped(out, of->def->help, false);
     (void)rh_dynbuf_printf(out, "\n# TYPE %s %s\n", of->def->name, types[of->def->type]);
     for (const series *at = of->first; at != NULL && !out->failed; at = at->next) {
-      if (of->def->type == RH_METRIC_HISTOGRAM) append_histogram(out, of, at);
-      else append_sample(out, of, at, "", NULL, at->value);
+      if (of->def->type == RH_METRIC_HISTOGRAM)
+        append_histogram(out, of, at);
+      else
+        append_sample(out, of, at, "", NULL, at->value);
     }
   }
   return out->failed ? RH_TOO_LARGE : RH_OK;

@@ -43,8 +43,8 @@ rh_status rh_status_from_name(const char *name);
 
 typedef struct rh_error {
   rh_status status;
-  char param[64];      // the input field at fault ("messages[2].content"), or empty
-  char message[768];   // one or two sentences: what, where, what to do
+  char param[64];     // the input field at fault ("messages[2].content"), or empty
+  char message[768];  // one or two sentences: what, where, what to do
 } rh_error;
 
 // Fill `error` (may be NULL) and return `status`, so that a failing function can end with `return rh_fail(...)`.

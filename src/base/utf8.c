@@ -16,7 +16,7 @@ typedef struct lead {
 
 static lead lead_of(uint8_t byte) {
   if (byte < 0x80) return (lead){1, 0, 0};
-  if (byte < 0xC2) return (lead){0, 0, 0};     // continuation bytes, and C0 and C1, which only start overlong forms
+  if (byte < 0xC2) return (lead){0, 0, 0};  // continuation bytes, and C0 and C1, which only start overlong forms
   if (byte < 0xE0) return (lead){2, 0x80, 0xBF};
   if (byte == 0xE0) return (lead){3, 0xA0, 0xBF};  // below A0 would be overlong
   if (byte == 0xED) return (lead){3, 0x80, 0x9F};  // above 9F are the surrogates

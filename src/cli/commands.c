@@ -29,12 +29,6 @@ static const rh_setting version_flags[] = {
     RH_CLI_FLAG(RH_SETTING_BOOL, version_options, json, "false", 0, 0, "print JSON"),
 };
 
-#ifdef NDEBUG
-#define BUILD "release"
-#else
-#define BUILD "debug"
-#endif
-
 #ifdef RH_HAVE_LIBEDIT
 #define LINE_EDITOR "libedit"
 #else
@@ -49,12 +43,12 @@ static int run_version(const rh_cli_command *self, int argc, char **argv) {
   rh_cli_args_free(&args);
   const char *curl = curl_version_info(CURLVERSION_NOW)->version;
   if (!options.json) {
-    printf("roundhouse %s (%s build)\n", RH_VERSION, BUILD);
+    printf("roundhouse %s (%s build)\n", RH_VERSION, RH_BUILD_NAME);
     printf("libmicrohttpd %s, jansson %s, libcurl %s, line editor %s\n", MHD_get_version(), jansson_version_str(), curl,
            LINE_EDITOR);
     return RH_EXIT_OK;
   }
-  return rh_cli_print_json(json_pack("{sssss{ssssss}}", "version", RH_VERSION, "build", BUILD, "libraries",
+  return rh_cli_print_json(json_pack("{sssss{ssssss}}", "version", RH_VERSION, "build", RH_BUILD_NAME, "libraries",
                                      "libmicrohttpd", MHD_get_version(), "jansson", jansson_version_str(), "libcurl",
                                      curl));
 }

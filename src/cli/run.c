@@ -74,7 +74,8 @@ static rh_status show_words(void *ctx, const char *words, rh_error *error) {
   if (self->silent) return RH_OK;
   rh_cli_write_text(stdout, words, strlen(words));
   // Nobody reads on (`| head`): there is no use in more words, and the server should stop making them.
-  if (fflush(stdout) != 0 || ferror(stdout)) return rh_fail(error, RH_IO, "cannot write the answer: %s", strerror(errno));
+  if (fflush(stdout) != 0 || ferror(stdout))
+    return rh_fail(error, RH_IO, "cannot write the answer: %s", strerror(errno));
   return RH_OK;
 }
 

@@ -61,8 +61,14 @@ static void count(const rh_call *call, double latency_s) {
   snprintf(status, sizeof status, "%u", call->http_status);
   // A name that is served nowhere is a stranger's word and must not become a label of its own.
   const char *asked = call->served == NULL ? "" : call->request.model != NULL ? call->request.model : "";
-  const char *request_labels[] = {call->endpoint->operation, asked, model, call->meta.provider, call->endpoint->name,
-                                  status, call->error.status == RH_OK ? "" : outcome_of(call), call->meta.cache};
+  const char *request_labels[] = {call->endpoint->operation,
+                                  asked,
+                                  model,
+                                  call->meta.provider,
+                                  call->endpoint->name,
+                                  status,
+                                  call->error.status == RH_OK ? "" : outcome_of(call),
+                                  call->meta.cache};
   rh_metrics_add(metrics, RH_M_REQUESTS, request_labels, 1);
   if (call->http_status == 429) rh_metrics_add(metrics, RH_M_RATE_LIMITED, NULL, 1);
   const char *route_labels[] = {call->endpoint->name, model};
@@ -87,12 +93,12 @@ static void log_line(const rh_call *call, const char *hash, const char *prompt, 
   rh_log_level level = call->http_status >= 500 ? RH_LOG_WARN : RH_LOG_INFO;
   RH_LOG(level, "request", rh_log_str("request_id", call->id), rh_log_str("route", call->endpoint->name),
          rh_log_str("model", call->meta.model), rh_log_int("status", call->http_status),
-         rh_log_str("outcome", outcome_of(call)), rh_log_str("prompt_hash", hash),
-         rh_log_num("latency_ms", latency_ms), rh_log_num("queue_ms", call->usage.queue_ms),
-         rh_log_num("first_token_ms", first_token_ms(call)), rh_log_int("prompt_tokens", call->usage.prompt_tokens),
-         rh_log_int("cached_tokens", call->usage.cached_tokens), rh_log_int("tokens", completion_tokens(call)),
-         rh_log_num("tokens_per_second", tokens_per_second(call)), rh_log_str("cache", call->meta.cache),
-         rh_log_bool("stream", call->request.stream), rh_log_str("route_reason", call->meta.route_reason),
+         rh_log_str("outcome", outcome_of(call)), rh_log_str("prompt_hash", hash), rh_log_num("latency_ms", latency_ms),
+         rh_log_num("queue_ms", call->usage.queue_ms), rh_log_num("first_token_ms", first_token_ms(call)),
+         rh_log_int("prompt_tokens", call->usage.prompt_tokens), rh_log_int("cached_tokens", call->usage.cached_tokens),
+         rh_log_int("tokens", completion_tokens(call)), rh_log_num("tokens_per_second", tokens_per_second(call)),
+         rh_log_str("cache", call->meta.cache), rh_log_bool("stream", call->request.stream),
+         rh_log_str("route_reason", call->meta.route_reason),
          prompt != NULL ? rh_log_str("prompt", prompt) : (rh_log_field){.type = RH_FIELD_END},
          (rh_log_field){.type = RH_FIELD_END});
   if (call->error.status != RH_OK) {
@@ -128,16 +134,16 @@ json_t *rh_account_last(const rh_daemon *daemon) {
   const rh_last_request *last = &daemon->last;
   if (last->id[0] == '\0') return json_pack("{s:n}", "request_id");
   const char *outcome = last->error.status == RH_OK ? "ok" : rh_status_name(last->error.status);
-  return json_pack(
-      "{s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:f,s:f,s:f,s:I,s:I,s:I,s:f,s:s,s:b,s:s,s:s,s:s,s:s,s:s,s:I,s:f}", "request_id",
-      last->id, "route", last->endpoint->name, "model", last->model, "outcome", outcome, "status", (int)last->status,
-      "error", last->error.message, "prompt_hash", last->prompt_hash, "latency_ms", last->latency_ms, "queue_ms",
-      last->usage.queue_ms, "first_token_latency_ms", last->first_token_ms, "prompt_tokens",
-      (json_int_t)last->usage.prompt_tokens, "cached_tokens", (json_int_t)last->usage.cached_tokens, "tokens",
-      (json_int_t)last->tokens, "tokens_per_second", last->tokens_per_second, "cache", "off", "stream",
-      (int)last->stream, "route_reason", last->route_reason, "host", daemon->host, "engine", last->engine, "device",
-      last->device, "acceleration", last->acceleration, "created", (json_int_t)last->created, "cost_usd",
-      last->cost_usd);
+  return json_pack("{s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:f,s:f,s:f,s:I,s:I,s:I,s:f,s:s,s:b,s:s,s:s,s:s,s:s,s:s,s:I,s:f}",
+                   "request_id", last->id, "route", last->endpoint->name, "model", last->model, "outcome", outcome,
+                   "status", (int)last->status, "error", last->error.message, "prompt_hash", last->prompt_hash,
+                   "latency_ms", last->latency_ms, "queue_ms", last->usage.queue_ms, "first_token_latency_ms",
+                   last->first_token_ms, "prompt_tokens", (json_int_t)last->usage.prompt_tokens, "cached_tokens",
+                   (json_int_t)last->usage.cached_tokens, "tokens", (json_int_t)last->tokens, "tokens_per_second",
+                   last->tokens_per_second, "cache", "off", "stream", (int)last->stream, "route_reason",
+                   last->route_reason, "host", daemon->host, "engine", last->engine, "device", last->device,
+                   "acceleration", last->acceleration, "created", (json_int_t)last->created, "cost_usd",
+                   last->cost_usd);
 }
 
 void rh_account_call(rh_call *call) {
@@ -204,8 +210,8 @@ static void read_model(rh_metrics *metrics, const rh_served *served) {
   const struct {
     const char *kind;
     uint64_t value;
-  } tokens[] = {{"prompt", stats->prompt_tokens}, {"cached", stats->cached_tokens},
-                {"generated", stats->generated_tokens}};
+  } tokens[] = {
+      {"prompt", stats->prompt_tokens}, {"cached", stats->cached_tokens}, {"generated", stats->generated_tokens}};
   rh_metrics_set(metrics, RH_M_WORKER_UP, device_labels, rh_member_get_state(served->member) == RH_MEMBER_READY);
   rh_metrics_set(metrics, RH_M_ENGINE_STEPS, device_labels, (double)stats->steps);
   rh_metrics_set(metrics, RH_M_WORKER_RESTARTS, &model, (double)rh_member_restarts(served->member));

@@ -140,7 +140,8 @@ static rh_status serve_models(rh_daemon *daemon, rh_error *error) {
   const char *reason = NULL;
   const char *wanted = daemon->settings->default_model;
   if (wanted != NULL && wanted[0] != '\0' && rh_daemon_find_model(daemon, wanted, &reason) == NULL) {
-    return rh_fail(error, RH_INVALID, "the default model '%s' is not among the %zu models of this server", wanted, count);
+    return rh_fail(error, RH_INVALID, "the default model '%s' is not among the %zu models of this server", wanted,
+                   count);
   }
   return RH_OK;
 }
@@ -195,7 +196,8 @@ static rh_status open_daemon(rh_daemon *daemon, rh_error *error) {
   daemon->sched = daemon->loop != NULL ? rh_sched_new(daemon->loop) : NULL;
   daemon->metrics = rh_metrics_new(rh_daemon_metrics, RH_M_COUNT);
   if (daemon->sched == NULL || daemon->metrics == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory to start");
-  if (gethostname(daemon->host, sizeof daemon->host - 1) != 0) rh_text_copy(daemon->host, sizeof daemon->host, "localhost");
+  if (gethostname(daemon->host, sizeof daemon->host - 1) != 0)
+    rh_text_copy(daemon->host, sizeof daemon->host, "localhost");
   daemon->grace = (rh_timer){.fn = on_grace_over, .ctx = daemon};
   daemon->leave = (rh_timer){.fn = on_leave, .ctx = daemon};
   raise_descriptor_limit(daemon->settings);

@@ -40,8 +40,7 @@ static void append_html_models(const rh_daemon *daemon, rh_dynbuf *out) {
     }
     (void)rh_dynbuf_append_text(out, "<td>");
     append_escaped(out, served->spec->engine);
-    (void)rh_dynbuf_printf(out, "<td>%zu<td>%zu</tr>", rh_sched_running(served->queue),
-                           rh_sched_queued(served->queue));
+    (void)rh_dynbuf_printf(out, "<td>%zu<td>%zu</tr>", rh_sched_running(served->queue), rh_sched_queued(served->queue));
   }
   (void)rh_dynbuf_append_text(out, "</table>");
 }

@@ -60,14 +60,14 @@ struct rh_daemon {
   rh_served *served;
   size_t served_count;
   rh_metrics *metrics;
-  rh_list calls;               // requests that are not done
+  rh_list calls;  // requests that are not done
   char host[256];
   uint64_t started_ns;
   rh_watch signals;
   rh_timer grace;
-  rh_timer leave;              // after the workers were told to unload
+  rh_timer leave;  // after the workers were told to unload
   bool stopping;
-  bool leaving;                // requests are over, workers are being unloaded
+  bool leaving;  // requests are over, workers are being unloaded
   rh_last_request last;
 };
 
@@ -82,7 +82,7 @@ typedef enum rh_step {
   RH_STEP_ACCOUNT,   // answered. Moved on by http when the last byte is out: count it, log it, remember it
   RH_STEP_DONE,      // about to be freed
   RH_STEP_COUNT,
-  RH_STEP_PARK       // not a state: a step's answer "wait here until something happens"
+  RH_STEP_PARK  // not a state: a step's answer "wait here until something happens"
 } rh_step;
 
 // One job of a call: which run, and whether it still is the scheduler's.
@@ -109,17 +109,17 @@ struct rh_call {
   rh_encoder *encoder;
   rh_answer_meta meta;
   rh_timer ping;
-  bool started;          // an engine has accepted a part
-  bool streaming;        // the head of a streamed answer has gone out
-  bool answered;         // the whole answer was handed to http
-  bool gone;             // the client has left
-  bool over;             // http is done with the exchange
+  bool started;    // an engine has accepted a part
+  bool streaming;  // the head of a streamed answer has gone out
+  bool answered;   // the whole answer was handed to http
+  bool gone;       // the client has left
+  bool over;       // http is done with the exchange
   bool accounted;
-  rh_error error;        // status RH_OK = none
+  rh_error error;  // status RH_OK = none
   // for the account
   uint64_t queue_ns;
-  rh_usage usage;        // summed over the parts
-  int64_t deltas_tokens; // tokens seen in deltas, for answers that were cut short
+  rh_usage usage;         // summed over the parts
+  int64_t deltas_tokens;  // tokens seen in deltas, for answers that were cut short
   uint64_t last_token_ns;
   uint64_t answered_ns;  // when the whole answer was handed to http
   unsigned http_status;
@@ -127,10 +127,10 @@ struct rh_call {
 
 // request.c
 void rh_call_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_api_endpoint *endpoint);
-void rh_call_advance(rh_call *call);                     // run steps until one parks
-void rh_call_gone(rh_call *call);                        // the client left or the answer is complete: free
-void rh_call_fail(rh_call *call, const rh_error *error); // stop its work, answer with the error
-void rh_call_stop_work(rh_call *call);                   // cancel every job that is not over
+void rh_call_advance(rh_call *call);                      // run steps until one parks
+void rh_call_gone(rh_call *call);                         // the client left or the answer is complete: free
+void rh_call_fail(rh_call *call, const rh_error *error);  // stop its work, answer with the error
+void rh_call_stop_work(rh_call *call);                    // cancel every job that is not over
 
 // answer.c
 rh_verdict rh_answer_event(void *part, const rh_event *event);

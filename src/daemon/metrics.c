@@ -7,31 +7,37 @@
 
 static const double first_token_buckets[] = {.001, .005, .01, .02, .04, .06, .08, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10};
 static const double per_token_buckets[] = {.01, .025, .05, .075, .1, .15, .2, .3, .4, .5, .75, 1, 2.5};
-static const double duration_buckets[] = {.01,  .02,  .04,  .08,  .16,   .32,   .64,
+static const double duration_buckets[] = {.01,  .02,  .04,  .08,   .16,   .32,   .64,
                                           1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92};
 
-#define COUNTER(metric_name, text, ...) \
-  {.name = "roundhouse_" metric_name, .help = text, .type = RH_METRIC_COUNTER, .labels = {__VA_ARGS__}}
-#define GAUGE(metric_name, text, ...) \
-  {.name = "roundhouse_" metric_name, .help = text, .type = RH_METRIC_GAUGE, .labels = {__VA_ARGS__}}
-#define HISTOGRAM(metric_name, text, bounds, ...)                                              \
-  {.name = "roundhouse_" metric_name, .help = text, .type = RH_METRIC_HISTOGRAM,               \
-   .labels = {__VA_ARGS__}, .buckets = (bounds), .bucket_count = sizeof(bounds) / sizeof(bounds)[0]}
+#define COUNTER(metric_name, text, ...)                                                                   \
+  {                                                                                                       \
+    .name = "roundhouse_" metric_name, .help = text, .type = RH_METRIC_COUNTER, .labels = { __VA_ARGS__ } \
+  }
+#define GAUGE(metric_name, text, ...)                                                                   \
+  {                                                                                                     \
+    .name = "roundhouse_" metric_name, .help = text, .type = RH_METRIC_GAUGE, .labels = { __VA_ARGS__ } \
+  }
+#define HISTOGRAM(metric_name, text, bounds, ...)                                                          \
+  {                                                                                                        \
+    .name = "roundhouse_" metric_name, .help = text, .type = RH_METRIC_HISTOGRAM, .labels = {__VA_ARGS__}, \
+    .buckets = (bounds), .bucket_count = sizeof(bounds) / sizeof(bounds)[0]                                \
+  }
 #define MODEL "gen_ai_response_model"
 
 const rh_metric_def rh_daemon_metrics[RH_M_COUNT] = {
-    [RH_M_REQUESTS] = COUNTER("requests_total", "Requests answered, by outcome", "gen_ai_operation_name",
-                              "gen_ai_request_model", MODEL, "gen_ai_provider_name", "route", "status", "error_type",
-                              "cache"),
+    [RH_M_REQUESTS] =
+        COUNTER("requests_total", "Requests answered, by outcome", "gen_ai_operation_name", "gen_ai_request_model",
+                MODEL, "gen_ai_provider_name", "route", "status", "error_type", "cache"),
     [RH_M_IN_FLIGHT] = GAUGE("requests_in_flight", "Requests begun and not yet answered", NULL),
     [RH_M_LATENCY] = HISTOGRAM("request_latency_seconds", "Time from the request's head to its last byte",
                                duration_buckets, "route", MODEL),
     [RH_M_FIRST_TOKEN] = HISTOGRAM("first_token_latency_seconds", "Time from the request's head to its first token",
                                    first_token_buckets, MODEL),
-    [RH_M_PER_OUTPUT_TOKEN] = HISTOGRAM("time_per_output_token_seconds", "Time between tokens after the first",
-                                        per_token_buckets, MODEL),
-    [RH_M_GEN_LATENCY] = HISTOGRAM("gen_latency_seconds", "Engine time of a request: prompt and generation",
-                                   duration_buckets, MODEL),
+    [RH_M_PER_OUTPUT_TOKEN] =
+        HISTOGRAM("time_per_output_token_seconds", "Time between tokens after the first", per_token_buckets, MODEL),
+    [RH_M_GEN_LATENCY] =
+        HISTOGRAM("gen_latency_seconds", "Engine time of a request: prompt and generation", duration_buckets, MODEL),
     [RH_M_TOKENS_GENERATED] = COUNTER("tokens_generated_total", "Tokens sent to clients", MODEL),
     [RH_M_PROMPT_TOKENS] = COUNTER("prompt_tokens_total", "Prompt tokens of answered requests", MODEL),
     [RH_M_CACHED_TOKENS] = COUNTER("prompt_cached_tokens_total", "Prompt tokens that the KV cache held already", MODEL),
@@ -39,26 +45,30 @@ const rh_metric_def rh_daemon_metrics[RH_M_COUNT] = {
     [RH_M_CACHE_HITS] = COUNTER("cache_hits_total", "Requests answered from the response cache", NULL),
     [RH_M_RATE_LIMITED] = COUNTER("rate_limited_count_total", "Requests refused with 429", NULL),
     [RH_M_RETRIES] = COUNTER("request_retries_total", "Requests run again because their worker was lost", MODEL),
-    [RH_M_RUNS_CANCELLED] = COUNTER("runs_cancelled_total", "Runs the engine stopped because nobody wanted them", MODEL),
+    [RH_M_RUNS_CANCELLED] =
+        COUNTER("runs_cancelled_total", "Runs the engine stopped because nobody wanted them", MODEL),
     [RH_M_RUNS_ACTIVE] = GAUGE("runs_active", "Runs that hold a slot of the engine", MODEL),
     [RH_M_RUNS_PAUSED] = GAUGE("runs_paused", "Runs that wait for a slow client", MODEL),
     [RH_M_QUEUE_DEPTH] = GAUGE("queue_depth", "Requests that wait for a slot", MODEL),
-    [RH_M_ENGINE_STEPS] = COUNTER("engine_steps_total", "Batches computed since the worker started", MODEL, "engine",
-                                  "device"),
-    [RH_M_ENGINE_TOKENS] = COUNTER("engine_tokens_total", "Tokens through the engine since the worker started, by kind",
-                                   MODEL, "kind"),
+    [RH_M_ENGINE_STEPS] =
+        COUNTER("engine_steps_total", "Batches computed since the worker started", MODEL, "engine", "device"),
+    [RH_M_ENGINE_TOKENS] =
+        COUNTER("engine_tokens_total", "Tokens through the engine since the worker started, by kind", MODEL, "kind"),
     [RH_M_WORKER_UP] = GAUGE("worker_up", "1 when the model's worker is ready", MODEL, "engine", "device"),
-    [RH_M_WORKER_RESTARTS] = COUNTER("worker_restarts_total", "Times a model's worker was lost and started again",
-                                     MODEL),
+    [RH_M_WORKER_RESTARTS] =
+        COUNTER("worker_restarts_total", "Times a model's worker was lost and started again", MODEL),
     [RH_M_WORKER_RSS] = GAUGE("worker_resident_memory_bytes", "Resident memory of a model's worker", MODEL),
     [RH_M_MODEL_LOAD_SECONDS] = GAUGE("model_load_seconds", "Time the last load of a model took", MODEL),
     [RH_M_HTTP_CONNECTIONS] = GAUGE("http_connections", "Open client connections", NULL),
     [RH_M_UPTIME] = GAUGE("uptime_seconds", "Time since the daemon started", NULL),
     [RH_M_BUILD_INFO] = GAUGE("build_info", "Always 1; the labels say what runs", "version"),
-    [RH_M_PROCESS_RSS] = {.name = "process_resident_memory_bytes", .help = "Resident memory of the daemon",
+    [RH_M_PROCESS_RSS] = {.name = "process_resident_memory_bytes",
+                          .help = "Resident memory of the daemon",
                           .type = RH_METRIC_GAUGE},
-    [RH_M_PROCESS_FDS] = {.name = "process_open_fds", .help = "Open file descriptors of the daemon",
+    [RH_M_PROCESS_FDS] = {.name = "process_open_fds",
+                          .help = "Open file descriptors of the daemon",
                           .type = RH_METRIC_GAUGE},
-    [RH_M_PROCESS_CPU] = {.name = "process_cpu_seconds_total", .help = "Processor time of the daemon",
+    [RH_M_PROCESS_CPU] = {.name = "process_cpu_seconds_total",
+                          .help = "Processor time of the daemon",
                           .type = RH_METRIC_COUNTER},
 };

@@ -7,16 +7,16 @@
 #include "base/metrics.h"
 
 typedef enum rh_metric_id {
-  RH_M_REQUESTS,            // operation, request model, response model, provider, route, status, error
+  RH_M_REQUESTS,  // operation, request model, response model, provider, route, status, error
   RH_M_IN_FLIGHT,
-  RH_M_LATENCY,             // route, response model
-  RH_M_FIRST_TOKEN,         // response model
-  RH_M_PER_OUTPUT_TOKEN,    // response model
-  RH_M_GEN_LATENCY,         // response model
-  RH_M_TOKENS_GENERATED,    // response model
-  RH_M_PROMPT_TOKENS,       // response model
-  RH_M_CACHED_TOKENS,       // response model
-  RH_M_MODEL_SELECTED,      // response model, reason
+  RH_M_LATENCY,           // route, response model
+  RH_M_FIRST_TOKEN,       // response model
+  RH_M_PER_OUTPUT_TOKEN,  // response model
+  RH_M_GEN_LATENCY,       // response model
+  RH_M_TOKENS_GENERATED,  // response model
+  RH_M_PROMPT_TOKENS,     // response model
+  RH_M_CACHED_TOKENS,     // response model
+  RH_M_MODEL_SELECTED,    // response model, reason
   RH_M_CACHE_HITS,
   RH_M_RATE_LIMITED,
   RH_M_RETRIES,             // response model
@@ -32,7 +32,7 @@ typedef enum rh_metric_id {
   RH_M_MODEL_LOAD_SECONDS,  // response model
   RH_M_HTTP_CONNECTIONS,
   RH_M_UPTIME,
-  RH_M_BUILD_INFO,          // version
+  RH_M_BUILD_INFO,  // version
   RH_M_PROCESS_RSS,
   RH_M_PROCESS_FDS,
   RH_M_PROCESS_CPU,

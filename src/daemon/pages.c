@@ -17,15 +17,13 @@ static json_t *model_health(const rh_served *served) {
   uint64_t since = rh_member_ready_since_ns(member);
   json_t *object = json_pack(
       "{s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:f,s:f}", "name", served->spec->name, "state",
-      rh_member_state_name(rh_member_get_state(member)), "engine",
-      info != NULL ? info->engine : served->spec->engine, "pid",
-      (json_int_t)rh_member_pid(member), "slots", (json_int_t)(info != NULL ? info->slots : 0), "active",
+      rh_member_state_name(rh_member_get_state(member)), "engine", info != NULL ? info->engine : served->spec->engine,
+      "pid", (json_int_t)rh_member_pid(member), "slots", (json_int_t)(info != NULL ? info->slots : 0), "active",
       (json_int_t)rh_sched_running(served->queue), "queued", (json_int_t)rh_sched_queued(served->queue), "rss_bytes",
       (json_int_t)stats->rss_bytes, "restarts", (json_int_t)rh_member_restarts(member), "context",
       (json_int_t)(info != NULL ? info->context : 0), "device", info != NULL ? info->device : "", "acceleration",
       info != NULL ? info->acceleration : "", "quantization", info != NULL ? info->quantization : "", "load_fraction",
-      rh_member_load_fraction(member), "ready_for_s",
-      since != 0 ? rh_ns_to_s(rh_clock_now_ns() - since) : 0.0);
+      rh_member_load_fraction(member), "ready_for_s", since != 0 ? rh_ns_to_s(rh_clock_now_ns() - since) : 0.0);
   const rh_error *failure = rh_member_failure(member);
   if (object != NULL && failure->message[0] != '\0') {
     json_object_set_new(object, "error", json_string(failure->message));
@@ -87,8 +85,10 @@ void rh_page_model(rh_daemon *daemon, rh_http_exchange *exchange, const char *id
   rh_served *served = rh_daemon_find_model(daemon, name, &reason);
   if (served == NULL) {
     rh_error error;
-    (void)rh_fail_param(&error, RH_NOT_FOUND, "model", "the model '%.100s' is not served here; GET /v1/models lists "
-                        "those that are", name);
+    (void)rh_fail_param(&error, RH_NOT_FOUND, "model",
+                        "the model '%.100s' is not served here; GET /v1/models lists "
+                        "those that are",
+                        name);
     answer->status = 404;
     if (rh_api_error_body(path, id, &error, &answer->body) != RH_OK) answer->body.failed = true;
     return;

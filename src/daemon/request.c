@@ -64,9 +64,10 @@ static rh_step unknown_model(rh_call *call) {
   const rh_catalogue *catalogue = call->daemon->configuration->catalogue;
   const char *name = call->request.model;
   if (rh_catalogue_count(catalogue) == 0) {
-    (void)rh_fail_param(&call->error, RH_NOT_FOUND, "model",
-                        "this server has no models; put a .gguf file into %s and restart it, or start it with --model FILE",
-                        call->daemon->settings->models_dir);
+    (void)rh_fail_param(
+        &call->error, RH_NOT_FOUND, "model",
+        "this server has no models; put a .gguf file into %s and restart it, or start it with --model FILE",
+        call->daemon->settings->models_dir);
   } else {
     const char *near = rh_catalogue_nearest(catalogue, name);
     (void)rh_fail_param(&call->error, RH_NOT_FOUND, "model",
@@ -159,8 +160,8 @@ static rh_step step_done(rh_call *call) {
 typedef rh_step (*rh_step_fn)(rh_call *call);
 
 static const rh_step_fn steps[RH_STEP_COUNT] = {
-    [RH_STEP_READ] = step_read,   [RH_STEP_DECODE] = step_decode,     [RH_STEP_ADMIT] = step_admit,
-    [RH_STEP_ROUTE] = step_route, [RH_STEP_SCHEDULE] = step_schedule, [RH_STEP_RUN] = step_run,
+    [RH_STEP_READ] = step_read,       [RH_STEP_DECODE] = step_decode,     [RH_STEP_ADMIT] = step_admit,
+    [RH_STEP_ROUTE] = step_route,     [RH_STEP_SCHEDULE] = step_schedule, [RH_STEP_RUN] = step_run,
     [RH_STEP_ACCOUNT] = step_account, [RH_STEP_DONE] = step_done,
 };
 

@@ -87,7 +87,8 @@ static void begin_endpoint(rh_daemon *daemon, rh_http_exchange *exchange, const 
     refuse_method(daemon, exchange, "POST, OPTIONS");
   } else if (!content_type_fits(exchange)) {
     const char *type = rh_http_header(exchange, "Content-Type");
-    (void)rh_fail(&error, RH_INVALID, "the body must be JSON: send the header Content-Type: application/json, not %.100s",
+    (void)rh_fail(&error, RH_INVALID,
+                  "the body must be JSON: send the header Content-Type: application/json, not %.100s",
                   type != NULL ? type : "none");
     refuse(daemon, exchange, 415, &error);
   } else {
@@ -108,7 +109,8 @@ void rh_routes_head(void *ctx, rh_http_exchange *exchange) {
   } else if (strcmp(method, "OPTIONS") == 0) {
     answer_preflight(daemon, exchange, endpoint != NULL ? "POST, OPTIONS" : "GET, HEAD, OPTIONS");
   } else if (!rh_cors_allows(daemon, exchange)) {
-    (void)rh_fail(&error, RH_INVALID, "web pages from %.200s may not use this server; set \"cors_origin\" to allow them",
+    (void)rh_fail(&error, RH_INVALID,
+                  "web pages from %.200s may not use this server; set \"cors_origin\" to allow them",
                   rh_http_header(exchange, "Origin"));
     refuse(daemon, exchange, 403, &error);
   } else if (endpoint != NULL) {
@@ -127,8 +129,7 @@ static void answer_page(rh_daemon *daemon, rh_http_exchange *exchange) {
   rh_dynbuf_init(&answer.body, RH_PAGE_BYTES_MAX);
   page->render(daemon, exchange, id, &answer);
   if (answer.body.failed) answer.status = 500;
-  (void)rh_http_respond(exchange, answer.status, answer.content_type, rh_dynbuf_data(&answer.body),
-                        answer.body.length);
+  (void)rh_http_respond(exchange, answer.status, answer.content_type, rh_dynbuf_data(&answer.body), answer.body.length);
   rh_dynbuf_free(&answer.body);
   rh_account_plain(daemon, page->name, answer.status);
 }
@@ -140,7 +141,8 @@ void rh_routes_request(void *ctx, rh_http_exchange *exchange) {
     answer_page(daemon, exchange);
   } else if (rh_http_body_too_large(exchange)) {
     rh_error error;
-    (void)rh_fail(&error, RH_TOO_LARGE, "the request's body is larger than %llu bytes; send less or raise \"body_bytes_max\"",
+    (void)rh_fail(&error, RH_TOO_LARGE,
+                  "the request's body is larger than %llu bytes; send less or raise \"body_bytes_max\"",
                   (unsigned long long)daemon->settings->body_bytes_max);
     rh_call_fail(call, &error);
   } else {

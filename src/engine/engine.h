@@ -24,8 +24,8 @@ typedef struct rh_token {
   int32_t id;
   const char *bytes;  // its text; may be part of a character; valid during the call
   size_t length;
-  bool end;           // an end-of-generation token: has no text
-  float logprob;      // natural logarithm, only when the run asked for logprobs
+  bool end;       // an end-of-generation token: has no text
+  float logprob;  // natural logarithm, only when the run asked for logprobs
   const rh_top_logprob *top;
   size_t top_count;
 } rh_token;

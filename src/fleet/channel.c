@@ -49,9 +49,7 @@ static rh_status handle(rh_member *member, const rh_frame *frame, rh_error *erro
       }
       return RH_OK;
     }
-    case RH_FRAME_PONG:
-      member->pong_ns = rh_clock_now_ns();
-      return rh_stats_read(frame, &member->stats, error);
+    case RH_FRAME_PONG: member->pong_ns = rh_clock_now_ns(); return rh_stats_read(frame, &member->stats, error);
     case RH_FRAME_STATS: return rh_stats_read(frame, &member->stats, error);
     case RH_FRAME_GOODBYE: return RH_OK;
     default: return rh_fail(error, RH_PROTOCOL, "a worker must not send %s", rh_frame_type_name(frame->type));
@@ -149,8 +147,8 @@ void rh_channel_drain(rh_member *member) {
 void rh_channel_flush(rh_member *member) {
   if (member->socket.fd < 0) return;
   while (member->out.length > 0) {
-    ssize_t sent = send(member->socket.fd, rh_dynbuf_data(&member->out), member->out.length,
-                        MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t sent =
+        send(member->socket.fd, rh_dynbuf_data(&member->out), member->out.length, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN) break;

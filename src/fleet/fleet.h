@@ -32,15 +32,15 @@ typedef struct rh_member rh_member;
 typedef struct rh_member_run rh_member_run;  // one run inside a member
 
 typedef struct rh_member_options {
-  const char *name;             // the model's name
-  const char *worker_path;      // executable
+  const char *name;         // the model's name
+  const char *worker_path;  // executable
   rh_load load;
-  uint64_t start_timeout_ns;    // HELLO must come within
-  uint64_t load_timeout_ns;     // no load progress for so long = hung
+  uint64_t start_timeout_ns;  // HELLO must come within
+  uint64_t load_timeout_ns;   // no load progress for so long = hung
   uint64_t ping_interval_ns;
-  uint64_t ping_timeout_ns;     // no PONG for so long = hung
-  uint64_t step_timeout_ns;     // one engine step longer than this = hung
-  uint64_t cancel_grace_ns;     // a cancelled run that is not confirmed for so long = hung
+  uint64_t ping_timeout_ns;  // no PONG for so long = hung
+  uint64_t step_timeout_ns;  // one engine step longer than this = hung
+  uint64_t cancel_grace_ns;  // a cancelled run that is not confirmed for so long = hung
   uint64_t backoff_min_ns, backoff_max_ns;
 } rh_member_options;
 
@@ -63,7 +63,7 @@ rh_status rh_member_new(rh_loop *loop, const rh_member_options *options, const r
 // Kills the worker at once; running runs get no further event.
 void rh_member_free(rh_member *member);
 
-void rh_member_start(rh_member *member);     // wanted: COLD or FAILED (pause over) -> STARTING; otherwise nothing
+void rh_member_start(rh_member *member);  // wanted: COLD or FAILED (pause over) -> STARTING; otherwise nothing
 void rh_member_unload(rh_member *member, uint64_t grace_ns);  // READY -> DRAINING -> COLD
 
 rh_member_state rh_member_get_state(const rh_member *member);
@@ -71,11 +71,11 @@ const rh_error *rh_member_failure(const rh_member *member);  // FAILED: why. Els
 double rh_member_load_fraction(const rh_member *member);
 const rh_model_info *rh_member_info(const rh_member *member);  // NULL until it was READY once
 const rh_worker_stats *rh_member_stats(const rh_member *member);
-pid_t rh_member_pid(const rh_member *member);                  // 0 when there is no process
-size_t rh_member_runs(const rh_member *member);                // running, cancelled-but-not-confirmed ones included
-size_t rh_member_free_slots(const rh_member *member);          // 0 unless READY
+pid_t rh_member_pid(const rh_member *member);          // 0 when there is no process
+size_t rh_member_runs(const rh_member *member);        // running, cancelled-but-not-confirmed ones included
+size_t rh_member_free_slots(const rh_member *member);  // 0 unless READY
 uint64_t rh_member_restarts(const rh_member *member);
-uint64_t rh_member_ready_since_ns(const rh_member *member);    // 0 unless READY
+uint64_t rh_member_ready_since_ns(const rh_member *member);  // 0 unless READY
 
 // Only while READY and a slot is free. The listener is copied. `run` is only read during the call.
 rh_status rh_member_run_begin(rh_member *member, const rh_run *run, const rh_run_listener *listener,

@@ -15,12 +15,12 @@
 
 struct rh_member_run {
   rh_member *member;
-  rh_list_node node;       // in member->runs
+  rh_list_node node;  // in member->runs
   uint32_t stream;
-  uint32_t credit;         // deltas the worker may still send; passing it breaks the protocol
-  uint32_t owed;           // deltas taken whose credit was not given back yet
-  bool held;               // the listener said WAIT
-  uint64_t cancelled_ns;   // 0 = not cancelled
+  uint32_t credit;        // deltas the worker may still send; passing it breaks the protocol
+  uint32_t owed;          // deltas taken whose credit was not given back yet
+  bool held;              // the listener said WAIT
+  uint64_t cancelled_ns;  // 0 = not cancelled
   rh_run_listener listener;
 };
 
@@ -29,27 +29,27 @@ struct rh_member {
   rh_member_options options;  // strings are owned copies
   rh_member_listener listener;
   rh_member_state state;
-  rh_error failure;           // why the last worker was lost or the load failed
-  bool load_refused;          // the worker itself said why the load failed
-  char kill_reason[256];      // why we killed it, or empty
+  rh_error failure;       // why the last worker was lost or the load failed
+  bool load_refused;      // the worker itself said why the load failed
+  char kill_reason[256];  // why we killed it, or empty
 
   pid_t pid;
-  rh_watch process;           // a pidfd: readable when the process has ended
+  rh_watch process;  // a pidfd: readable when the process has ended
   rh_watch socket;
   uint32_t socket_events;
   rh_dynbuf in, out;
-  rh_arena *scratch;          // what one frame decodes to
+  rh_arena *scratch;  // what one frame decodes to
 
   rh_list runs;
   uint32_t next_stream;
 
-  rh_timer watchdog;          // start and load timeouts, pings, hung engines
-  rh_timer pause;             // BACKOFF and FAILED
+  rh_timer watchdog;  // start and load timeouts, pings, hung engines
+  rh_timer pause;     // BACKOFF and FAILED
   uint64_t state_since_ns;
-  uint64_t progress_ns;       // last sign of life while loading
+  uint64_t progress_ns;  // last sign of life while loading
   uint64_t ping_ns, pong_ns;
-  uint64_t pause_until_ns;    // FAILED: a new start before this is refused
-  unsigned deaths;            // in a row, without a healthy while between
+  uint64_t pause_until_ns;  // FAILED: a new start before this is refused
+  unsigned deaths;          // in a row, without a healthy while between
   uint64_t restarts;
   double load_fraction;
 

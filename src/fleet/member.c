@@ -22,8 +22,8 @@
 #define SCRATCH_BYTES_MAX (2u * RH_FRAME_BYTES_MAX)
 
 static const char *const state_names[] = {
-    [RH_MEMBER_COLD] = "cold",         [RH_MEMBER_STARTING] = "starting", [RH_MEMBER_LOADING] = "loading",
-    [RH_MEMBER_READY] = "ready",       [RH_MEMBER_DRAINING] = "draining", [RH_MEMBER_BACKOFF] = "restarting",
+    [RH_MEMBER_COLD] = "cold",     [RH_MEMBER_STARTING] = "starting", [RH_MEMBER_LOADING] = "loading",
+    [RH_MEMBER_READY] = "ready",   [RH_MEMBER_DRAINING] = "draining", [RH_MEMBER_BACKOFF] = "restarting",
     [RH_MEMBER_FAILED] = "failed",
 };
 
@@ -188,8 +188,10 @@ void rh_member_on_exit(void *ctx, uint32_t events) {
 void rh_member_on_hello(rh_member *member, const rh_hello *hello) {
   if (hello->version != RH_WIRE_VERSION) {
     char reason[160];
-    snprintf(reason, sizeof reason, "it speaks version %u of the wire protocol, this daemon version %u; "
-             "install both from one build", hello->version, (unsigned)RH_WIRE_VERSION);
+    snprintf(reason, sizeof reason,
+             "it speaks version %u of the wire protocol, this daemon version %u; "
+             "install both from one build",
+             hello->version, (unsigned)RH_WIRE_VERSION);
     rh_member_kill(member, reason);
     return;
   }
@@ -208,8 +210,8 @@ void rh_member_on_loaded(rh_member *member, const rh_model_info *info) {
   member->failure = (rh_error){0};
   RH_LOG(RH_LOG_INFO, "model ready", rh_log_str("model", member->options.name), rh_log_int("pid", member->pid),
          rh_log_str("engine", info->engine), rh_log_str("description", info->description),
-         rh_log_int("context", info->context), rh_log_int("slots", info->slots),
-         rh_log_str("device", info->device), rh_log_num("load_ms", info->load_ms));
+         rh_log_int("context", info->context), rh_log_int("slots", info->slots), rh_log_str("device", info->device),
+         rh_log_num("load_ms", info->load_ms));
   rh_member_set_state(member, RH_MEMBER_READY);
 }
 

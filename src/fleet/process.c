@@ -23,10 +23,29 @@
 extern char **environ;
 
 static const char *const passed_prefixes[] = {
-    "PATH=",        "HOME=",         "LANG=",         "LC_",           "TZ=",           "TMPDIR=",
-    "LD_",          "GGML_",         "LLAMA_",        "CUDA_",         "NVIDIA_",       "VK_",
-    "HIP_",         "ROCR_",         "OMP_",          "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS=",
-    "LSAN_OPTIONS=", "MALLOC_",      "GLIBC_TUNABLES=", "ROUNDHOUSE_LOG_", "ROUNDHOUSE_LLAMA_DIR=",
+    "PATH=",
+    "HOME=",
+    "LANG=",
+    "LC_",
+    "TZ=",
+    "TMPDIR=",
+    "LD_",
+    "GGML_",
+    "LLAMA_",
+    "CUDA_",
+    "NVIDIA_",
+    "VK_",
+    "HIP_",
+    "ROCR_",
+    "OMP_",
+    "ASAN_OPTIONS=",
+    "UBSAN_OPTIONS=",
+    "TSAN_OPTIONS=",
+    "LSAN_OPTIONS=",
+    "MALLOC_",
+    "GLIBC_TUNABLES=",
+    "ROUNDHOUSE_LOG_",
+    "ROUNDHOUSE_LLAMA_DIR=",
 };
 
 static bool is_passed(const char *variable) {
@@ -62,8 +81,7 @@ static int spawn(const char *path, int socket_fd, pid_t *pid) {
     (void)posix_spawnattr_setsigmask(&attributes, &none);
     (void)posix_spawnattr_setsigdefault(&attributes, &all);
     (void)posix_spawnattr_setpgroup(&attributes, 0);
-    (void)posix_spawnattr_setflags(&attributes,
-                                   POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
     failed = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     if (failed == 0) failed = posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
     if (failed == 0) failed = posix_spawn_file_actions_adddup2(&actions, socket_fd, WORKER_FD);
@@ -91,8 +109,10 @@ rh_status rh_process_spawn(rh_member *member, rh_error *error) {
   int pidfd = pidfd_open(member->pid, 0);
   member->process = (rh_watch){.fd = pidfd, .fn = rh_member_on_exit, .ctx = member};
   rh_status status = pidfd < 0 ? RH_IO : rh_loop_watch(member->loop, &member->process, EPOLLIN);
-  if (status == RH_OK) status = rh_channel_open(member, pair[0]);
-  else close(pair[0]);
+  if (status == RH_OK)
+    status = rh_channel_open(member, pair[0]);
+  else
+    close(pair[0]);
   if (status != RH_OK) {
     char reason[128];
     rh_process_kill(member);

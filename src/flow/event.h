@@ -48,10 +48,10 @@ typedef struct rh_token_logprob {
 typedef struct rh_usage {
   int64_t prompt_tokens;
   int64_t completion_tokens;
-  int64_t cached_tokens;     // of the prompt: taken from the KV cache instead of computed
-  double queue_ms;           // filled in by the scheduler
-  double prompt_ms;          // engine time from start to the first token
-  double decode_ms;          // engine time from the first token to the last
+  int64_t cached_tokens;  // of the prompt: taken from the KV cache instead of computed
+  double queue_ms;        // filled in by the scheduler
+  double prompt_ms;       // engine time from start to the first token
+  double decode_ms;       // engine time from the first token to the last
 } rh_usage;
 
 typedef struct rh_event {

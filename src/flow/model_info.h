@@ -9,12 +9,12 @@
 
 // Options of a load; 0 means "choose for me" unless said otherwise.
 typedef struct rh_load_options {
-  int64_t context;       // tokens of one request (prompt + answer); 0 = min(the model's own, 4096)
-  int64_t slots;         // requests served at once; 0 = 4
-  int64_t threads;       // 0 = the physical cores this process may use
-  int64_t batch;         // tokens of one step at most; 0 = 512. A cancelled run stops between steps
-  int64_t prefill_chunk; // prompt tokens of one step while others decode; 0 = 512
-  int64_t gpu_layers;    // -1 = all that fit, 0 = none
+  int64_t context;        // tokens of one request (prompt + answer); 0 = min(the model's own, 4096)
+  int64_t slots;          // requests served at once; 0 = 4
+  int64_t threads;        // 0 = the physical cores this process may use
+  int64_t batch;          // tokens of one step at most; 0 = 512. A cancelled run stops between steps
+  int64_t prefill_chunk;  // prompt tokens of one step while others decode; 0 = 512
+  int64_t gpu_layers;     // -1 = all that fit, 0 = none
   bool mlock;
 } rh_load_options;
 
@@ -27,17 +27,17 @@ typedef struct rh_load {
 typedef struct rh_model_info {
   char engine[32];
   char engine_version[64];
-  char description[128];     // "llama 135M Q4_1"
+  char description[128];  // "llama 135M Q4_1"
   char architecture[64];
   char quantization[32];
-  char device[64];           // "cpu", "cuda:0"
-  char acceleration[128];    // the CPU variant or execution provider in use
-  int64_t context;           // tokens of one request
+  char device[64];         // "cpu", "cuda:0"
+  char acceleration[128];  // the CPU variant or execution provider in use
+  int64_t context;         // tokens of one request
   int64_t context_trained;
   int64_t slots;
   int64_t vocabulary;
   int64_t parameters;
-  int64_t bytes;             // weights
+  int64_t bytes;  // weights
   bool has_chat_template;
   double load_ms;
 } rh_model_info;
@@ -45,15 +45,15 @@ typedef struct rh_model_info {
 // What a worker reports every second and with each PONG.
 typedef struct rh_worker_stats {
   int64_t rss_bytes;
-  int64_t active_runs;        // runs that hold a slot
-  int64_t waiting_runs;       // runs accepted but without a slot
-  int64_t paused_runs;        // runs without credit
-  uint64_t steps;             // engine steps since the load
-  uint64_t prompt_tokens;     // computed
-  uint64_t cached_tokens;     // reused
+  int64_t active_runs;     // runs that hold a slot
+  int64_t waiting_runs;    // runs accepted but without a slot
+  int64_t paused_runs;     // runs without credit
+  uint64_t steps;          // engine steps since the load
+  uint64_t prompt_tokens;  // computed
+  uint64_t cached_tokens;  // reused
   uint64_t generated_tokens;
   uint64_t cancelled_runs;
-  double step_age_ms;         // how long the step that runs now has been running; 0 = idle
+  double step_age_ms;  // how long the step that runs now has been running; 0 = idle
 } rh_worker_stats;
 
 #endif

@@ -39,23 +39,23 @@ typedef struct rh_logit_bias {
 
 // How to generate. Defaults by rh_generate_defaults().
 typedef struct rh_generate {
-  int64_t max_tokens;        // 0 = until the model ends or the context is full
-  float temperature;         // 0 = greedy
-  float top_p;               // 1 = off
-  float min_p;               // 0 = off
-  int32_t top_k;             // 0 = off
-  float repeat_penalty;      // 1 = off
-  float presence_penalty;    // 0 = off
-  float frequency_penalty;   // 0 = off
-  int32_t penalty_last_n;    // tokens the penalties look back over
+  int64_t max_tokens;       // 0 = until the model ends or the context is full
+  float temperature;        // 0 = greedy
+  float top_p;              // 1 = off
+  float min_p;              // 0 = off
+  int32_t top_k;            // 0 = off
+  float repeat_penalty;     // 1 = off
+  float presence_penalty;   // 0 = off
+  float frequency_penalty;  // 0 = off
+  int32_t penalty_last_n;   // tokens the penalties look back over
   bool has_seed;
   uint32_t seed;
   const char *const *stops;
   size_t stop_count;
   const rh_logit_bias *logit_bias;
   size_t logit_bias_count;
-  int32_t top_logprobs;      // -1 = no logprobs; 0..RH_TOP_LOGPROBS_MAX = that many alternatives
-  bool ignore_eos;           // benchmarks: go on past the end-of-text token
+  int32_t top_logprobs;  // -1 = no logprobs; 0..RH_TOP_LOGPROBS_MAX = that many alternatives
+  bool ignore_eos;       // benchmarks: go on past the end-of-text token
 } rh_generate;
 
 void rh_generate_defaults(rh_generate *generate);
@@ -70,20 +70,20 @@ typedef struct rh_run {
 
 // What a client asked for: prompts x choices runs.
 typedef struct rh_request {
-  char id[RH_ID_SIZE];      // also the x-request-id of the answer
+  char id[RH_ID_SIZE];  // also the x-request-id of the answer
   rh_task task;
-  const char *model;        // as the client wrote it; NULL or "" = the default model
+  const char *model;  // as the client wrote it; NULL or "" = the default model
   const rh_prompt *prompts;
   size_t prompt_count;
-  int64_t choices;          // answers per prompt ("n")
+  int64_t choices;  // answers per prompt ("n")
   rh_generate generate;
   bool stream;
-  int32_t priority;         // higher runs first; 0 is usual; -100..100
-  uint64_t timeout_ns;      // 0 = the server's default
+  int32_t priority;            // higher runs first; 0 is usual; -100..100
+  uint64_t timeout_ns;         // 0 = the server's default
   const char *prefer_backend;  // NULL, "cpu", "gpu" or "auto"
-  const char *session;      // NULL or the client's word for one conversation
-  const char *user;         // NULL or the client's word for its user; never logged
-  const void *dialect;      // the codec's own notes; nobody else reads it
+  const char *session;         // NULL or the client's word for one conversation
+  const char *user;            // NULL or the client's word for its user; never logged
+  const void *dialect;         // the codec's own notes; nobody else reads it
 } rh_request;
 
 #endif

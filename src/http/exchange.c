@@ -171,8 +171,7 @@ static void ask_handler(rh_http_exchange *exchange) {
 // The head is complete: let the handler look, then decide what happens to the body.
 static enum MHD_Result begin(rh_http_server *server, struct MHD_Connection *connection, const char *url,
                              const char *method, const char *version, void **slot) {
-  const union MHD_ConnectionInfo *info =
-      MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+  const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
   if (info != NULL && info->header_size > RH_HTTP_HEAD_BYTES_MAX) {
     return refuse(connection, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's head is too long\n");
   }
@@ -220,14 +219,12 @@ static enum MHD_Result take_body(rh_http_exchange *exchange, const char *bytes, 
   if (exchange->body_received > drain_bytes_max(exchange->server)) return MHD_NO;
   if (exchange->too_large || exchange->response != NULL) return MHD_YES;
   switch (rh_dynbuf_append(&exchange->body, bytes, length)) {
-    case RH_OK:
-      return MHD_YES;
+    case RH_OK: return MHD_YES;
     case RH_TOO_LARGE:
       exchange->too_large = true;
       rh_dynbuf_free(&exchange->body);
       return MHD_YES;
-    default:
-      return MHD_NO;
+    default: return MHD_NO;
   }
 }
 

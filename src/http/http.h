@@ -17,12 +17,12 @@ typedef struct rh_http_server rh_http_server;
 typedef struct rh_http_exchange rh_http_exchange;
 
 typedef struct rh_http_options {
-  const char *address;             // "127.0.0.1:8080", "[::1]:0" (0 = any free port), "0.0.0.0:80"
-  size_t body_bytes_max;           // larger bodies get 413
-  size_t connections_max;          // further ones wait in the backlog
-  size_t stream_bytes_high;        // bytes buffered for a slow reader before WAIT (64 KiB)
-  size_t stream_bytes_max;         // hard bound; passing it closes the connection
-  uint64_t idle_timeout_ns;        // keep-alive without a request, or a reader that takes nothing
+  const char *address;       // "127.0.0.1:8080", "[::1]:0" (0 = any free port), "0.0.0.0:80"
+  size_t body_bytes_max;     // larger bodies get 413
+  size_t connections_max;    // further ones wait in the backlog
+  size_t stream_bytes_high;  // bytes buffered for a slow reader before WAIT (64 KiB)
+  size_t stream_bytes_max;   // hard bound; passing it closes the connection
+  uint64_t idle_timeout_ns;  // keep-alive without a request, or a reader that takes nothing
 } rh_http_options;
 
 typedef struct rh_http_handlers {
@@ -42,17 +42,17 @@ typedef struct rh_http_handlers {
 
 rh_status rh_http_server_new(rh_loop *loop, const rh_http_options *options, const rh_http_handlers *handlers,
                              rh_http_server **out, rh_error *error) RH_MUST_CHECK;
-void rh_http_server_free(rh_http_server *server);           // closes all connections
-void rh_http_server_stop_listening(rh_http_server *server); // running exchanges go on; new connections are refused
+void rh_http_server_free(rh_http_server *server);            // closes all connections
+void rh_http_server_stop_listening(rh_http_server *server);  // running exchanges go on; new connections are refused
 const char *rh_http_server_address(const rh_http_server *server);  // "127.0.0.1:8080" with the real port
 size_t rh_http_server_connections(const rh_http_server *server);   // open now
 size_t rh_http_server_exchanges(const rh_http_server *server);     // begun and not done
 
 // The request. Strings live as long as the exchange.
 const char *rh_http_method(const rh_http_exchange *exchange);
-const char *rh_http_path(const rh_http_exchange *exchange);  // decoded, without the query
-const char *rh_http_query(const rh_http_exchange *exchange, const char *name);        // NULL when absent
-const char *rh_http_header(const rh_http_exchange *exchange, const char *name);       // NULL when absent; any case
+const char *rh_http_path(const rh_http_exchange *exchange);                      // decoded, without the query
+const char *rh_http_query(const rh_http_exchange *exchange, const char *name);   // NULL when absent
+const char *rh_http_header(const rh_http_exchange *exchange, const char *name);  // NULL when absent; any case
 const char *rh_http_body(const rh_http_exchange *exchange, size_t *length);
 uint64_t rh_http_received_ns(const rh_http_exchange *exchange);  // when the headers were complete
 // In on_request: the body passed the limit and was dropped.

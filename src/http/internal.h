@@ -13,13 +13,13 @@
 #include "base/list.h"
 #include "http/http.h"
 
-#define RH_HTTP_CONNECTION_BYTES 65536u    // the library's memory per connection
-#define RH_HTTP_HEAD_BYTES_MAX 24576u      // of a request; leaves the connection's memory room for body and answer
-#define RH_HTTP_HEADER_BYTES_MAX 8192u     // all headers one handler may set
-#define RH_HTTP_DRAIN_FACTOR 4u            // an unwanted body is read and dropped up to this many times the limit
-#define RH_HTTP_SPARE_MAX 64u              // exchanges kept for reuse
-#define RH_HTTP_SPARE_BYTES_MAX 16384u     // a larger buffer is given back instead of kept with a spare exchange
-#define RH_HTTP_LINGER_MAX 64u             // connections that are read to their end after an early answer
+#define RH_HTTP_CONNECTION_BYTES 65536u  // the library's memory per connection
+#define RH_HTTP_HEAD_BYTES_MAX 24576u    // of a request; leaves the connection's memory room for body and answer
+#define RH_HTTP_HEADER_BYTES_MAX 8192u   // all headers one handler may set
+#define RH_HTTP_DRAIN_FACTOR 4u          // an unwanted body is read and dropped up to this many times the limit
+#define RH_HTTP_SPARE_MAX 64u            // exchanges kept for reuse
+#define RH_HTTP_SPARE_BYTES_MAX 16384u   // a larger buffer is given back instead of kept with a spare exchange
+#define RH_HTTP_LINGER_MAX 64u           // connections that are read to their end after an early answer
 
 // Where an exchange is. Only exchange.c moves it, always forward.
 typedef enum exchange_phase {
@@ -49,20 +49,20 @@ struct rh_http_exchange {
   uint64_t last_write_ns;
   exchange_phase phase;
   bool http_1_1;
-  bool head;        // a HEAD request: whatever is streamed is dropped
+  bool head;  // a HEAD request: whatever is streamed is dropped
   bool too_large;
-  bool suspended;   // the library leaves the connection alone until we resume it
-  bool gone;        // the client left, or we cut it off; never cleared
-  bool linger;      // answered before the body was read
+  bool suspended;  // the library leaves the connection alone until we resume it
+  bool gone;       // the client left, or we cut it off; never cleared
+  bool linger;     // answered before the body was read
   bool stream;
-  bool ended;       // the stream has its last byte
-  bool waiting;     // the stream's writer was told WAIT and on_drain is owed
+  bool ended;    // the stream has its last byte
+  bool waiting;  // the stream's writer was told WAIT and on_drain is owed
   unsigned status;
   struct MHD_Response *response;  // built and not queued yet; NULL before and after
   uint64_t body_received;
   rh_dynbuf body;
-  rh_dynbuf headers;  // "name\0value\0" pairs
-  rh_dynbuf out;      // streamed bytes that the library has not taken
+  rh_dynbuf headers;        // "name\0value\0" pairs
+  rh_dynbuf out;            // streamed bytes that the library has not taken
   rh_http_peer *peer;       // the connection's own; NULL when memory was short
   rh_list_node node;        // in server->exchanges or server->spare
   rh_list_node drain_node;  // in server->drained
@@ -73,16 +73,16 @@ struct rh_http_server {
   rh_http_options options;  // its `address` is not kept
   rh_http_handlers handlers;
   struct MHD_Daemon *library;
-  rh_watch watch;           // the library's own epoll descriptor
-  int listen_fd;            // -1 once the library or stop_listening has closed it
-  bool dirty;               // something was resumed: the library must run before the loop sleeps
-  bool running;             // inside MHD_run
+  rh_watch watch;  // the library's own epoll descriptor
+  int listen_fd;   // -1 once the library or stop_listening has closed it
+  bool dirty;      // something was resumed: the library must run before the loop sleeps
+  bool running;    // inside MHD_run
   bool closing;
   size_t connections;
   rh_list exchanges;
   rh_list spare;
-  rh_list drained;          // exchanges that are owed on_drain
-  rh_list hung_up;          // peers that will send no more; looked at after the library has run
+  rh_list drained;  // exchanges that are owed on_drain
+  rh_list hung_up;  // peers that will send no more; looked at after the library has run
   rh_list lingering;
   char address[128];
 };

@@ -79,8 +79,7 @@ static rh_status fail_bind(rh_error *error, const char *address, int reason) {
                      "this machine has no such address: %s. Choose one of its own (--listen HOST:PORT), or 0.0.0.0 for "
                      "all IPv4 addresses.",
                      address);
-    default:
-      return rh_fail(error, RH_IO, "cannot listen on %s: %s.", address, strerror(reason));
+    default: return rh_fail(error, RH_IO, "cannot listen on %s: %s.", address, strerror(reason));
   }
 }
 

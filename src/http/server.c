@@ -16,8 +16,8 @@
 #include "base/log.h"
 #include "http/internal.h"
 
-#define ROUNDS_PER_TURN 4u       // runs of the library at the end of one turn, so that nobody else starves
-#define ROUNDS_AT_END 16u        // runs that let finished answers leave before the connections close
+#define ROUNDS_PER_TURN 4u  // runs of the library at the end of one turn, so that nobody else starves
+#define ROUNDS_AT_END 16u   // runs that let finished answers leave before the connections close
 
 RH_PRINTF(2, 0)
 static void log_library(void *ctx, const char *format, va_list arguments) {
@@ -77,16 +77,12 @@ static rh_status start_library(rh_http_server *server, rh_error *error) {
   unsigned connections = wanted > 1000000 ? 1000000u : (unsigned)wanted;
   unsigned flags = MHD_USE_EPOLL | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
   server->library = MHD_start_daemon(
-      flags, 0, NULL, NULL, rh_http_exchange_access, server,
-      MHD_OPTION_EXTERNAL_LOGGER, log_library, server,  // first, so that it hears of bad options
-      MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
-      MHD_OPTION_CONNECTION_LIMIT, connections,
-      MHD_OPTION_CONNECTION_TIMEOUT, timeout_s,
-      MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)RH_HTTP_CONNECTION_BYTES,
-      MHD_OPTION_URI_LOG_CALLBACK, rh_http_exchange_note_uri, server,
-      MHD_OPTION_NOTIFY_COMPLETED, rh_http_exchange_completed, server,
-      MHD_OPTION_NOTIFY_CONNECTION, rh_http_peer_notify, server,
-      MHD_OPTION_END);
+      flags, 0, NULL, NULL, rh_http_exchange_access, server, MHD_OPTION_EXTERNAL_LOGGER, log_library,
+      server,  // first, so that it hears of bad options
+      MHD_OPTION_LISTEN_SOCKET, server->listen_fd, MHD_OPTION_CONNECTION_LIMIT, connections,
+      MHD_OPTION_CONNECTION_TIMEOUT, timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)RH_HTTP_CONNECTION_BYTES,
+      MHD_OPTION_URI_LOG_CALLBACK, rh_http_exchange_note_uri, server, MHD_OPTION_NOTIFY_COMPLETED,
+      rh_http_exchange_completed, server, MHD_OPTION_NOTIFY_CONNECTION, rh_http_peer_notify, server, MHD_OPTION_END);
   if (server->library == NULL) {
     server->listen_fd = -1;  // closed by the failed start
     return rh_fail(error, RH_IO, "libmicrohttpd does not start; the log at level debug says why.");

@@ -26,22 +26,22 @@ struct rh_sched_model {
   rh_list_node node;
   rh_member *member;
   size_t queue_max;
-  rh_list queue;        // jobs waiting, best first
+  rh_list queue;  // jobs waiting, best first
   rh_list running;
-  double run_ms;        // moving average of how long a run takes; 0 = none has ended yet
+  double run_ms;  // moving average of how long a run takes; 0 = none has ended yet
   rh_sched_counts counts;
 };
 
 struct rh_job {
   rh_sched_model *model;
-  rh_list_node node;           // in model->queue, or in model->running when `started` is set
+  rh_list_node node;  // in model->queue, or in model->running when `started` is set
   rh_member_run *started;
   const rh_run *run;
   rh_job_options options;
   rh_sink sink;
   unsigned attempts;
-  bool announced;              // START was passed on
-  bool sent;                   // something the client may have seen was passed on
+  bool announced;  // START was passed on
+  bool sent;       // something the client may have seen was passed on
   uint64_t queued_ns, started_ns;
   rh_timer deadline;
 };
@@ -125,9 +125,11 @@ static void on_deadline(void *ctx) {
   if (running) rh_member_run_cancel(job->started);
   model->counts.deadline++;
   rh_error error;
-  (void)rh_fail(&error, RH_DEADLINE, running ? "the time allowed for this request is over; the work was stopped. Allow "
+  (void)rh_fail(
+      &error, RH_DEADLINE,
+      running ? "the time allowed for this request is over; the work was stopped. Allow "
                 "more with \"timeout\", or ask for fewer tokens"
-                : "the time allowed for this request was over before a slot of the model was free; try again later or "
+              : "the time allowed for this request was over before a slot of the model was free; try again later or "
                 "allow more with \"timeout\"");
   finish_with_error(job, &error);
   dispatch(model);
@@ -257,8 +259,7 @@ rh_status rh_sched_submit(rh_sched_model *model, const rh_run *run, const rh_job
     enqueue(job);
   }
   if (options->deadline_ns != 0) {
-    rh_loop_timer_set(model->sched->loop, &job->deadline,
-                      options->deadline_ns > now ? options->deadline_ns - now : 0);
+    rh_loop_timer_set(model->sched->loop, &job->deadline, options->deadline_ns > now ? options->deadline_ns - now : 0);
   }
   model->counts.submitted++;
   *out = job;

@@ -25,11 +25,11 @@ rh_status rh_sched_add_model(rh_sched *sched, rh_member *member, size_t queue_ma
 void rh_sched_member_state(rh_sched_model *model, rh_member_state state);
 
 typedef struct rh_job_options {
-  int32_t priority;       // higher first; equal ones in order of arrival
-  uint64_t deadline_ns;   // absolute; 0 = none
-  uint32_t choice;        // copied into every event
-  bool buffered;          // the client sees nothing before the end: a lost worker may be survived at any point, and
-                          // the sink then gets START again, which voids all it was given for this choice before
+  int32_t priority;      // higher first; equal ones in order of arrival
+  uint64_t deadline_ns;  // absolute; 0 = none
+  uint32_t choice;       // copied into every event
+  bool buffered;         // the client sees nothing before the end: a lost worker may be survived at any point, and
+                         // the sink then gets START again, which voids all it was given for this choice before
 } rh_job_options;
 
 // `run` and what it points at must live until the job's end. The sink gets the run's events; it is never called from

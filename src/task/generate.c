@@ -24,19 +24,19 @@ struct rh_generation {
   rh_stop_matcher *matcher;
   rh_logprob_queue logprobs;
   bool wants_logprobs;
-  rh_dynbuf text;         // of the delta being built
-  size_t fed;             // bytes given to the matcher
-  int64_t max_tokens;     // 0 = no limit
+  rh_dynbuf text;      // of the delta being built
+  size_t fed;          // bytes given to the matcher
+  int64_t max_tokens;  // 0 = no limit
   int64_t prompt_tokens;
   int64_t cached_tokens;
   int64_t completion_tokens;
-  int32_t unreported;     // tokens since the last delta
+  int32_t unreported;  // tokens since the last delta
   uint64_t started_ns;
-  uint64_t first_ns;      // 0 = no token yet
+  uint64_t first_ns;  // 0 = no token yet
   uint64_t last_ns;
-  uint64_t paused_ns;     // when the pause began
+  uint64_t paused_ns;  // when the pause began
   bool paused;
-  bool context_full;      // told while paused: the end waits for the pause's end
+  bool context_full;  // told while paused: the end waits for the pause's end
   bool finished;
 };
 

@@ -25,8 +25,8 @@ typedef struct pattern {
 struct rh_stop_matcher {
   pattern *patterns;
   size_t count;
-  rh_dynbuf held;    // fed, not handed out
-  rh_dynbuf clean;   // what the last call handed out
+  rh_dynbuf held;   // fed, not handed out
+  rh_dynbuf clean;  // what the last call handed out
   size_t shown;
   bool matched;
   bool failed;

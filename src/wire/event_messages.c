@@ -27,8 +27,7 @@ static void append_logprobs(rh_dynbuf *out, const rh_event *event) {
     append_bytes(out, token->bytes, token->length);
     (void)rh_dynbuf_append_text(out, ",[");
     for (size_t j = 0; j < token->top_count; j++) {
-      (void)rh_dynbuf_printf(out, "%s[%d,%.7g,", j == 0 ? "" : ",", token->top[j].token,
-                             (double)token->top[j].logprob);
+      (void)rh_dynbuf_printf(out, "%s[%d,%.7g,", j == 0 ? "" : ",", token->top[j].token, (double)token->top[j].logprob);
       append_bytes(out, token->top[j].bytes, token->top[j].length);
       (void)rh_dynbuf_append_char(out, ']');
     }
@@ -83,9 +82,9 @@ rh_status rh_event_write(rh_dynbuf *out, uint32_t stream, const rh_event *event)
     case RH_EVENT_END: append_end(&json, event); break;
   }
   (void)rh_dynbuf_append_char(&json, '}');
-  rh_status status = json.failed ? RH_TOO_LARGE
-                                 : rh_frame_encode(out, RH_FRAME_EVENT, stream, rh_dynbuf_data(&json), json.length,
-                                                   NULL, 0);
+  rh_status status = json.failed
+                         ? RH_TOO_LARGE
+                         : rh_frame_encode(out, RH_FRAME_EVENT, stream, rh_dynbuf_data(&json), json.length, NULL, 0);
   rh_dynbuf_free(&json);
   return status;
 }
@@ -121,8 +120,8 @@ static bool read_logprob(const json_t *row, rh_arena *arena, rh_token_logprob *t
 static void read_delta(rh_reader *reader, rh_arena *arena, rh_event *event) {
   const json_t *text = json_object_get(reader->object, "text");
   event->as.delta.length = json_string_length(text);
-  event->as.delta.text = rh_arena_strndup(arena, json_is_string(text) ? json_string_value(text) : "",
-                                          event->as.delta.length);
+  event->as.delta.text =
+      rh_arena_strndup(arena, json_is_string(text) ? json_string_value(text) : "", event->as.delta.length);
   event->as.delta.token_count = (int32_t)rh_reader_int(reader, "tokens", 0);
   const json_t *rows = rh_reader_array(reader, "logprobs");
   size_t count = json_array_size(rows);

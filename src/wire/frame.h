@@ -18,19 +18,19 @@
 #define RH_FRAME_HEADER_BYTES 16
 
 typedef enum rh_frame_type {
-  RH_FRAME_HELLO = 1,      // worker -> daemon, first: version, engines
-  RH_FRAME_LOAD = 2,       // daemon -> worker
-  RH_FRAME_LOADED = 3,     // worker -> daemon
+  RH_FRAME_HELLO = 1,   // worker -> daemon, first: version, engines
+  RH_FRAME_LOAD = 2,    // daemon -> worker
+  RH_FRAME_LOADED = 3,  // worker -> daemon
   RH_FRAME_LOAD_PROGRESS = 4,
-  RH_FRAME_RUN = 5,        // daemon -> worker: opens `stream`
-  RH_FRAME_EVENT = 6,      // worker -> daemon; a final event closes `stream`. On stream 0: an error of the whole worker
-  RH_FRAME_CANCEL = 7,     // daemon -> worker
-  RH_FRAME_CREDIT = 8,     // daemon -> worker: more delta events are welcome on `stream`
-  RH_FRAME_STATS = 9,      // worker -> daemon, about once a second while something changes
-  RH_FRAME_UNLOAD = 10,    // daemon -> worker: free the model, say GOODBYE, exit
+  RH_FRAME_RUN = 5,      // daemon -> worker: opens `stream`
+  RH_FRAME_EVENT = 6,    // worker -> daemon; a final event closes `stream`. On stream 0: an error of the whole worker
+  RH_FRAME_CANCEL = 7,   // daemon -> worker
+  RH_FRAME_CREDIT = 8,   // daemon -> worker: more delta events are welcome on `stream`
+  RH_FRAME_STATS = 9,    // worker -> daemon, about once a second while something changes
+  RH_FRAME_UNLOAD = 10,  // daemon -> worker: free the model, say GOODBYE, exit
   RH_FRAME_PING = 11,
-  RH_FRAME_PONG = 12,      // carries the same json as STATS
-  RH_FRAME_GOODBYE = 13,   // worker -> daemon: nothing follows
+  RH_FRAME_PONG = 12,     // carries the same json as STATS
+  RH_FRAME_GOODBYE = 13,  // worker -> daemon: nothing follows
   RH_FRAME_TYPE_END
 } rh_frame_type;
 
@@ -40,7 +40,7 @@ typedef struct rh_frame {
   uint8_t type;
   uint8_t flags;
   uint32_t stream;
-  const char *json;     // json_length bytes, not NUL-terminated; points into the input
+  const char *json;  // json_length bytes, not NUL-terminated; points into the input
   uint32_t json_length;
   const uint8_t *binary;
   size_t binary_length;

@@ -15,8 +15,8 @@
 
 typedef struct rh_hello {
   uint32_t version;
-  char name[64];     // "roundhouse-worker 0.1.0"
-  char engines[128]; // "fake llama"
+  char name[64];      // "roundhouse-worker 0.1.0"
+  char engines[128];  // "fake llama"
   int64_t pid;
 } rh_hello;
 

@@ -74,10 +74,10 @@ rh_status rh_run_write(rh_dynbuf *out, uint32_t stream, const rh_run *run, uint3
   (void)rh_dynbuf_append_char(&json, '}');
   bool tokens = prompt->kind == RH_PROMPT_TOKENS;
   // Both ends run on one machine, and every machine we build for is little endian.
-  rh_status status = json.failed ? RH_TOO_LARGE
-                                 : rh_frame_encode(out, RH_FRAME_RUN, stream, rh_dynbuf_data(&json), json.length,
-                                                   tokens ? prompt->tokens : NULL,
-                                                   tokens ? prompt->count * sizeof(int32_t) : 0);
+  rh_status status =
+      json.failed ? RH_TOO_LARGE
+                  : rh_frame_encode(out, RH_FRAME_RUN, stream, rh_dynbuf_data(&json), json.length,
+                                    tokens ? prompt->tokens : NULL, tokens ? prompt->count * sizeof(int32_t) : 0);
   rh_dynbuf_free(&json);
   return status;
 }

@@ -46,8 +46,8 @@ static const rh_option_row load_options[] = {
 #define LOAD_OPTION_COUNT (sizeof load_options / sizeof load_options[0])
 
 rh_status rh_load_write(rh_dynbuf *out, const rh_load *load) {
-  json_t *object = json_pack("{s:s,s:s,s:b}", "engine", load->engine, "path", load->path, "mlock",
-                             (int)load->options.mlock);
+  json_t *object =
+      json_pack("{s:s,s:s,s:b}", "engine", load->engine, "path", load->path, "mlock", (int)load->options.mlock);
   for (size_t i = 0; object != NULL && i < LOAD_OPTION_COUNT; i++) {
     const int64_t *field = (const int64_t *)(const void *)((const char *)&load->options + load_options[i].offset);
     json_object_set_new(object, load_options[i].key, json_integer(*field));
@@ -100,7 +100,8 @@ typedef struct rh_text_row {
   size_t size;
 } rh_text_row;
 
-#define TEXT_ROW(field) {#field, offsetof(rh_model_info, field), sizeof(((rh_model_info *)0)->field)}
+#define TEXT_ROW(field) \
+  { #field, offsetof(rh_model_info, field), sizeof(((rh_model_info *)0)->field) }
 static const rh_text_row info_texts[] = {
     TEXT_ROW(engine),       TEXT_ROW(engine_version), TEXT_ROW(description),  TEXT_ROW(architecture),
     TEXT_ROW(quantization), TEXT_ROW(device),         TEXT_ROW(acceleration),
@@ -158,13 +159,13 @@ rh_status rh_credit_read(const rh_frame *frame, uint32_t *credit, rh_error *erro
 }
 
 rh_status rh_stats_write(rh_dynbuf *out, rh_frame_type type, const rh_worker_stats *stats) {
-  json_t *object = json_pack(
-      "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "rss_bytes", (json_int_t)stats->rss_bytes, "active_runs",
-      (json_int_t)stats->active_runs, "waiting_runs", (json_int_t)stats->waiting_runs, "paused_runs",
-      (json_int_t)stats->paused_runs, "steps", (json_int_t)stats->steps, "prompt_tokens",
-      (json_int_t)stats->prompt_tokens, "cached_tokens", (json_int_t)stats->cached_tokens, "generated_tokens",
-      (json_int_t)stats->generated_tokens, "cancelled_runs", (json_int_t)stats->cancelled_runs, "step_age_ms",
-      stats->step_age_ms);
+  json_t *object =
+      json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "rss_bytes", (json_int_t)stats->rss_bytes, "active_runs",
+                (json_int_t)stats->active_runs, "waiting_runs", (json_int_t)stats->waiting_runs, "paused_runs",
+                (json_int_t)stats->paused_runs, "steps", (json_int_t)stats->steps, "prompt_tokens",
+                (json_int_t)stats->prompt_tokens, "cached_tokens", (json_int_t)stats->cached_tokens, "generated_tokens",
+                (json_int_t)stats->generated_tokens, "cancelled_runs", (json_int_t)stats->cancelled_runs, "step_age_ms",
+                stats->step_age_ms);
   return rh_frame_encode_object(out, type, 0, object);
 }
 

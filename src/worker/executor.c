@@ -24,15 +24,15 @@ struct rh_executor {
   rh_port *port;
   rh_vitals *vitals;
   const rh_engine_ops *ops;
-  rh_engine *engine;        // NULL until a model is loaded
+  rh_engine *engine;  // NULL until a model is loaded
   rh_worker_runs runs;
-  bool moving;              // the next step has or may have something to do
+  bool moving;  // the next step has or may have something to do
   bool ended;
   rh_worker_exit exit;
-  uint64_t progress_ns;     // when the last LOAD_PROGRESS was sent
-  uint64_t stats_ns;        // when the last STATS was sent
-  rh_worker_stats stats;    // as published last
-  rh_worker_stats reported; // as sent last
+  uint64_t progress_ns;      // when the last LOAD_PROGRESS was sent
+  uint64_t stats_ns;         // when the last STATS was sent
+  rh_worker_stats stats;     // as published last
+  rh_worker_stats reported;  // as sent last
 };
 
 rh_executor *rh_executor_new(rh_mailbox *mailbox, rh_port *port, rh_vitals *vitals) {

@@ -42,8 +42,11 @@ typedef struct options {
 // What remains to be done with the process: an exit code, or -1 to go on.
 static int read_options(int argc, char **argv, options *out) {
   static const struct option known[] = {
-      {"fd", required_argument, NULL, 'f'}, {"probe", no_argument, NULL, 'p'}, {"version", no_argument, NULL, 'v'},
-      {"help", no_argument, NULL, 'h'},     {NULL, 0, NULL, 0},
+      {"fd", required_argument, NULL, 'f'},
+      {"probe", no_argument, NULL, 'p'},
+      {"version", no_argument, NULL, 'v'},
+      {"help", no_argument, NULL, 'h'},
+      {NULL, 0, NULL, 0},
   };
   *out = (options){.fd = DEFAULT_FD};
   for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {

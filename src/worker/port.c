@@ -17,8 +17,8 @@
 struct rh_port {
   pthread_mutex_t mutex;
   rh_dynbuf out;
-  rh_port_state end; // RH_PORT_GONE or RH_PORT_OVERFLOW once that happened, else RH_PORT_EMPTY
-  bool watched;      // the I/O thread knows that bytes are pending and waits for the socket
+  rh_port_state end;  // RH_PORT_GONE or RH_PORT_OVERFLOW once that happened, else RH_PORT_EMPTY
+  bool watched;       // the I/O thread knows that bytes are pending and waits for the socket
   int fd;
   int wake_fd;
 };

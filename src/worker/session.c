@@ -94,8 +94,8 @@ static void say_hello(rh_session *session) {
   rh_hello hello = {.version = RH_WIRE_VERSION, .name = "roundhouse-worker " RH_VERSION, .pid = (int64_t)getpid()};
   size_t used = 0;
   for (const rh_engine_ops *const *engine = rh_engine_all(); *engine != NULL; engine++) {
-    int length = snprintf(hello.engines + used, sizeof hello.engines - used, "%s%s", used > 0 ? " " : "",
-                          (*engine)->name);
+    int length =
+        snprintf(hello.engines + used, sizeof hello.engines - used, "%s%s", used > 0 ? " " : "", (*engine)->name);
     if (length < 0 || (size_t)length >= sizeof hello.engines - used) break;
     used += (size_t)length;
   }
@@ -152,8 +152,7 @@ static rh_status handle_frame(rh_session *session, const rh_frame *frame, rh_err
     case RH_FRAME_CANCEL:
     case RH_FRAME_CREDIT:
     case RH_FRAME_UNLOAD: break;
-    default:
-      return rh_fail(error, RH_PROTOCOL, "A daemon must not send %s frames.", rh_frame_type_name(frame->type));
+    default: return rh_fail(error, RH_PROTOCOL, "A daemon must not send %s frames.", rh_frame_type_name(frame->type));
   }
   if (!rh_mailbox_has_room(session->mailbox)) return RH_AGAIN;
   rh_command *command = NULL;

@@ -44,9 +44,7 @@ void rh_vitals_step_begin(rh_vitals *vitals) {
   atomic_store_explicit(&vitals->step_started_ns, rh_clock_now_ns(), memory_order_relaxed);
 }
 
-void rh_vitals_step_end(rh_vitals *vitals) {
-  atomic_store_explicit(&vitals->step_started_ns, 0, memory_order_relaxed);
-}
+void rh_vitals_step_end(rh_vitals *vitals) { atomic_store_explicit(&vitals->step_started_ns, 0, memory_order_relaxed); }
 
 // The second field of /proc/self/statm counts resident pages (proc(5)). 0 when it cannot be read.
 static int64_t resident_bytes(void) {

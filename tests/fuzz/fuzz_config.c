@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   rh_dynbuf_init(&text, 1 << 20);
   for (size_t i = 0; i < rh_settings_table_count; i++) {
     rh_dynbuf_clear(&text);
-    (void)rh_config_format(&rh_settings_table[i], &conf->settings, &text);
+    if (rh_config_format(&rh_settings_table[i], &conf->settings, &text) != RH_OK) abort();
   }
   rh_dynbuf_free(&text);
   rh_configuration_free(conf);

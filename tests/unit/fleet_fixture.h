@@ -67,7 +67,8 @@ static inline rh_member_options rh_fake_options(const char *path) {
 }
 
 static inline rh_run rh_text_run(const char *text) {
-  rh_run run = {.task = RH_TASK_COMPLETE, .request_id = "req-test",
+  rh_run run = {.task = RH_TASK_COMPLETE,
+                .request_id = "req-test",
                 .prompt = {.kind = RH_PROMPT_TEXT, .text = text, .count = strlen(text)}};
   rh_generate_defaults(&run.generate);
   return run;

@@ -37,8 +37,8 @@ static inline uint64_t rh_scaled_ns(uint64_t ns) {
 }
 
 static inline bool rh_run_until(rh_loop *loop, bool (*done)(void *ctx), void *ctx) {
-  rh_until until = {.loop = loop, .done = done, .ctx = ctx,
-                    .give_up_ns = rh_clock_now_ns() + rh_scaled_ns(10 * RH_NS_PER_S)};
+  rh_until until = {
+      .loop = loop, .done = done, .ctx = ctx, .give_up_ns = rh_clock_now_ns() + rh_scaled_ns(10 * RH_NS_PER_S)};
   until.tick = (rh_timer){.fn = rh_until_tick, .ctx = &until};
   rh_loop_timer_set(loop, &until.tick, 0);
   if (rh_loop_run(loop) != RH_OK) return false;

@@ -32,20 +32,50 @@ enum { LISTEN, HTTP_PORT, RATIO, PRELOAD, TIMEOUT, BODY_MAX, LEVEL, TEMPLATE_FIL
 
 #define AT(field) offsetof(sample, field)
 static const rh_setting table[ROWS] = {
-    {.key = "listen", .type = RH_SETTING_STRING, .offset = AT(listen), .default_text = "127.0.0.1:8080",
+    {.key = "listen",
+     .type = RH_SETTING_STRING,
+     .offset = AT(listen),
+     .default_text = "127.0.0.1:8080",
      .help = "Where"},
-    {.key = "http_port", .type = RH_SETTING_INT, .offset = AT(http_port), .default_text = "8080", .min = 1,
-     .max = 65535, .help = "Port"},
-    {.key = "ratio", .type = RH_SETTING_NUMBER, .offset = AT(ratio), .default_text = "0.5", .min = 0, .max = 1,
+    {.key = "http_port",
+     .type = RH_SETTING_INT,
+     .offset = AT(http_port),
+     .default_text = "8080",
+     .min = 1,
+     .max = 65535,
+     .help = "Port"},
+    {.key = "ratio",
+     .type = RH_SETTING_NUMBER,
+     .offset = AT(ratio),
+     .default_text = "0.5",
+     .min = 0,
+     .max = 1,
      .help = "Share"},
     {.key = "preload", .type = RH_SETTING_BOOL, .offset = AT(preload), .default_text = "true", .help = "Load at start"},
-    {.key = "timeout", .type = RH_SETTING_DURATION, .offset = AT(timeout), .default_text = "30s", .min = 0.001,
-     .max = 3600, .help = "How long"},
-    {.key = "body_max", .type = RH_SETTING_BYTES, .offset = AT(body_max), .default_text = "16MiB", .min = 1024,
-     .max = 1073741824, .help = "How much"},
-    {.key = "level", .type = RH_SETTING_ENUM, .offset = AT(level), .default_text = "info", .choices = levels,
+    {.key = "timeout",
+     .type = RH_SETTING_DURATION,
+     .offset = AT(timeout),
+     .default_text = "30s",
+     .min = 0.001,
+     .max = 3600,
+     .help = "How long"},
+    {.key = "body_max",
+     .type = RH_SETTING_BYTES,
+     .offset = AT(body_max),
+     .default_text = "16MiB",
+     .min = 1024,
+     .max = 1073741824,
+     .help = "How much"},
+    {.key = "level",
+     .type = RH_SETTING_ENUM,
+     .offset = AT(level),
+     .default_text = "info",
+     .choices = levels,
      .help = "How loud"},
-    {.key = "template_file", .type = RH_SETTING_STRING, .offset = AT(template_file), .help = "In the file only",
+    {.key = "template_file",
+     .type = RH_SETTING_STRING,
+     .offset = AT(template_file),
+     .help = "In the file only",
      .file_only = true},
     {.key = "offset", .type = RH_SETTING_INT, .offset = AT(offset), .help = "Without bounds and default"},
 };
@@ -83,8 +113,7 @@ static void test_defaults(void **state) {
 static void test_a_wrong_default_is_told(void **state) {
   (void)state;
   const rh_setting bad[] = {
-      table[LISTEN],
-      {.key = "n", .type = RH_SETTING_INT, .offset = AT(http_port), .default_text = "x", .help = ""}};
+      table[LISTEN], {.key = "n", .type = RH_SETTING_INT, .offset = AT(http_port), .default_text = "x", .help = ""}};
   sample other;
   assert_int_equal(rh_config_defaults(bad, 2, &other, NULL, &error), RH_INVALID);
   assert_string_equal(error.message, "the default of \"n\" must be a whole number; it is \"x\"");
@@ -211,8 +240,7 @@ static rh_status from_flags(int expected_used, const char *first, const char *se
   assert_non_null(argv[1]);
   int index = 1;
   memset(&error, 0, sizeof error);
-  rh_status status =
-      rh_config_from_flag(table, ROWS, second == NULL ? 2 : 3, argv, &index, &settings, origins, &error);
+  rh_status status = rh_config_from_flag(table, ROWS, second == NULL ? 2 : 3, argv, &index, &settings, origins, &error);
   assert_int_equal(index, 1 + expected_used);
   free(argv[1]);
   free(argv[2]);
@@ -335,11 +363,33 @@ static void test_values_that_are_none(void **state) {
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) assert_no_value(OFFSET, numbers[i]);
   const char *const reals[] = {"", "x", "nan", "inf", "0x1p-1", "1.1", "-0.1", "0.5 ", "1e", "."};
   for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) assert_no_value(RATIO, reals[i]);
-  const char *const durations[] = {"", "s", "-1s", "1.s", ".5s", "1  s", "1d", "1S", "1e3s", "1h30m", "2h", "0",
-                                   "99999999999999999999h", "18446744073709551615s", "inf"};
+  const char *const durations[] = {"",
+                                   "s",
+                                   "-1s",
+                                   "1.s",
+                                   ".5s",
+                                   "1  s",
+                                   "1d",
+                                   "1S",
+                                   "1e3s",
+                                   "1h30m",
+                                   "2h",
+                                   "0",
+                                   "99999999999999999999h",
+                                   "18446744073709551615s",
+                                   "inf"};
   for (size_t i = 0; i < sizeof durations / sizeof *durations; i++) assert_no_value(TIMEOUT, durations[i]);
-  const char *const sizes[] = {"", "KiB", "-1", "1K", "1kib", "1 KiB ", "1023", "2GiB", "1TiB",
-                               "18446744073709551615KiB", "99999999999999999999.5GiB"};
+  const char *const sizes[] = {"",
+                               "KiB",
+                               "-1",
+                               "1K",
+                               "1kib",
+                               "1 KiB ",
+                               "1023",
+                               "2GiB",
+                               "1TiB",
+                               "18446744073709551615KiB",
+                               "99999999999999999999.5GiB"};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) assert_no_value(BODY_MAX, sizes[i]);
   assert_no_value(PRELOAD, "");
   assert_no_value(PRELOAD, "True");
@@ -420,28 +470,26 @@ static void test_schema(void **state) {
   assert_true(strstr(text, "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\"listen\":") == text);
   assert_non_null(
       strstr(text, "\"listen\":{\"description\":\"Where\",\"type\":\"string\",\"default\":\"127.0.0.1:8080\"}"));
-  assert_non_null(
-      strstr(text, "\"http_port\":{\"description\":\"Port\",\"type\":\"integer\",\"minimum\":1,"
-                               "\"maximum\":65535,\"default\":8080}"));
-  assert_non_null(
-      strstr(text, "\"ratio\":{\"description\":\"Share\",\"type\":\"number\",\"minimum\":0.0,\"maximum\":1.0,"
-                               "\"default\":0.5}"));
+  assert_non_null(strstr(text,
+                         "\"http_port\":{\"description\":\"Port\",\"type\":\"integer\",\"minimum\":1,"
+                         "\"maximum\":65535,\"default\":8080}"));
+  assert_non_null(strstr(text,
+                         "\"ratio\":{\"description\":\"Share\",\"type\":\"number\",\"minimum\":0.0,\"maximum\":1.0,"
+                         "\"default\":0.5}"));
   assert_non_null(
       strstr(text, "\"preload\":{\"description\":\"Load at start\",\"type\":\"boolean\",\"default\":true}"));
-  assert_non_null(
-      strstr(text, "\"timeout\":{\"description\":\"How long\",\"type\":[\"string\",\"number\"],\"pattern\":\""
-                               "^[0-9]+(\\\\.[0-9]+)? ?(ns|us|ms|s|m|h)?$\",\"minimum\":0.001,\"maximum\":3600.0,"
-                               "\"default\":\"30s\"}"));
-  assert_non_null(
-      strstr(text, "\"type\":[\"string\",\"integer\"],\"pattern\":\"^[0-9]+(\\\\.[0-9]+)? ?"
-                               "(B|KiB|MiB|GiB|KB|kB|MB|GB)?$\",\"minimum\":1024,\"maximum\":1073741824,"));
-  assert_non_null(
-      strstr(text, "\"level\":{\"description\":\"How loud\",\"enum\":[\"debug\",\"info\",\"warn\"],"
-                               "\"default\":\"info\"}"));
-  assert_non_null(
-      strstr(text, "\"template_file\":{\"description\":\"In the file only\",\"type\":\"string\"}"));
-  assert_non_null(
-      strstr(text, "\"offset\":{\"description\":\"Without bounds and default\",\"type\":\"integer\"}"));
+  assert_non_null(strstr(text,
+                         "\"timeout\":{\"description\":\"How long\",\"type\":[\"string\",\"number\"],\"pattern\":\""
+                         "^[0-9]+(\\\\.[0-9]+)? ?(ns|us|ms|s|m|h)?$\",\"minimum\":0.001,\"maximum\":3600.0,"
+                         "\"default\":\"30s\"}"));
+  assert_non_null(strstr(text,
+                         "\"type\":[\"string\",\"integer\"],\"pattern\":\"^[0-9]+(\\\\.[0-9]+)? ?"
+                         "(B|KiB|MiB|GiB|KB|kB|MB|GB)?$\",\"minimum\":1024,\"maximum\":1073741824,"));
+  assert_non_null(strstr(text,
+                         "\"level\":{\"description\":\"How loud\",\"enum\":[\"debug\",\"info\",\"warn\"],"
+                         "\"default\":\"info\"}"));
+  assert_non_null(strstr(text, "\"template_file\":{\"description\":\"In the file only\",\"type\":\"string\"}"));
+  assert_non_null(strstr(text, "\"offset\":{\"description\":\"Without bounds and default\",\"type\":\"integer\"}"));
   rh_dynbuf_free(&out);
   json_decref(schema);
 }

@@ -157,13 +157,13 @@ static void test_getters_get(void **state) {
   json_decref(object);
 }
 
-#define assert_complaint(call, at, text)               \
-  do {                                                 \
-    rh_error error = {.status = RH_OK};                \
-    assert_int_equal(call, RH_INVALID);                \
-    assert_int_equal(error.status, RH_INVALID);        \
-    assert_string_equal(error.param, at);              \
-    assert_string_equal(error.message, text);          \
+#define assert_complaint(call, at, text)        \
+  do {                                          \
+    rh_error error = {.status = RH_OK};         \
+    assert_int_equal(call, RH_INVALID);         \
+    assert_int_equal(error.status, RH_INVALID); \
+    assert_string_equal(error.param, at);       \
+    assert_string_equal(error.message, text);   \
   } while (0)
 
 static void test_complaints_name_path_bounds_and_what_was_given(void **state) {

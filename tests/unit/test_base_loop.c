@@ -99,8 +99,10 @@ static rh_timer again_timer;
 static int again_count;
 static void arm_again(void *ctx) {
   (void)ctx;
-  if (++again_count < 5) rh_loop_timer_set(loop, &again_timer, 0);
-  else rh_loop_stop(loop);
+  if (++again_count < 5)
+    rh_loop_timer_set(loop, &again_timer, 0);
+  else
+    rh_loop_stop(loop);
 }
 
 static void test_a_timer_may_arm_itself(void **state) {
@@ -147,8 +149,10 @@ static void test_many_timers(void **state) {
     random = random * 1103515245u + 12345u;
     one->armed = (random >> 16) % 4 != 0;
     // All due within 10 ms after the last was set, so that none depends on when the loop begins.
-    if (one->armed) rh_loop_timer_set(loop, &one->timer, (random >> 8) % (10 * RH_NS_PER_MS));
-    else rh_loop_timer_cancel(loop, &one->timer);
+    if (one->armed)
+      rh_loop_timer_set(loop, &one->timer, (random >> 8) % (10 * RH_NS_PER_MS));
+    else
+      rh_loop_timer_cancel(loop, &one->timer);
   }
   int expected = 0;
   for (int i = 0; i < COUNT; i++) {
@@ -412,8 +416,10 @@ static void test_lists(void **state) {
   for (int i = 0; i < 4; i++) {
     items[i] = (item){.number = i};
     assert_false(rh_list_linked(&items[i].node));
-    if (i % 2 == 0) rh_list_push_back(&list, &items[i].node);
-    else rh_list_push_front(&list, &items[i].node);
+    if (i % 2 == 0)
+      rh_list_push_back(&list, &items[i].node);
+    else
+      rh_list_push_front(&list, &items[i].node);
   }
   int order[] = {3, 1, 0, 2};
   int at = 0;

@@ -20,12 +20,21 @@ static const double bounds[] = {0.005, 0.5, 1, 10};
 
 static const rh_metric_def table[METRICS] = {
     [STARTED] = {.name = "t_started_total", .help = "Starts.\nA second \\ line", .type = RH_METRIC_COUNTER},
-    [REQUESTS] = {.name = "t_requests_total", .help = "Requests", .type = RH_METRIC_COUNTER,
+    [REQUESTS] = {.name = "t_requests_total",
+                  .help = "Requests",
+                  .type = RH_METRIC_COUNTER,
                   .labels = {"model", "status"}},
     [RUNNING] = {.name = "t_running", .help = "Running now", .type = RH_METRIC_GAUGE, .labels = {"model"}},
-    [LATENCY] = {.name = "t_seconds", .help = "Latency", .type = RH_METRIC_HISTOGRAM, .labels = {"model"},
-                 .buckets = bounds, .bucket_count = 4},
-    [PLAIN_HISTOGRAM] = {.name = "t_plain_seconds", .help = "Latency", .type = RH_METRIC_HISTOGRAM, .buckets = bounds,
+    [LATENCY] = {.name = "t_seconds",
+                 .help = "Latency",
+                 .type = RH_METRIC_HISTOGRAM,
+                 .labels = {"model"},
+                 .buckets = bounds,
+                 .bucket_count = 4},
+    [PLAIN_HISTOGRAM] = {.name = "t_plain_seconds",
+                         .help = "Latency",
+                         .type = RH_METRIC_HISTOGRAM,
+                         .buckets = bounds,
                          .bucket_count = 1},
 };
 
@@ -92,8 +101,9 @@ static void test_counters_and_gauges(void **state) {
   assert_true(rh_metrics_get(metrics, RUNNING, (const char *const[]){"b"}) == 0);
   char *text = render();
   assert_non_null(strstr(text, "\nt_started_total 1\n"));
-  assert_non_null(strstr(text, "\nt_requests_total{model=\"a\",status=\"ok\"} 1.5\n"
-                               "t_requests_total{model=\"a\",status=\"bad\"} 2\n"));
+  assert_non_null(strstr(text,
+                         "\nt_requests_total{model=\"a\",status=\"ok\"} 1.5\n"
+                         "t_requests_total{model=\"a\",status=\"bad\"} 2\n"));
   assert_non_null(strstr(text, "\nt_running{model=\"a\"} 4\n"));
   free(text);
 }
@@ -201,14 +211,10 @@ static void test_an_empty_table(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      metrics_test(test_what_a_fresh_registry_shows),
-      metrics_test(test_counters_and_gauges),
-      metrics_test(test_label_values_keep_their_borders),
-      metrics_test(test_histograms_are_cumulative),
-      metrics_test(test_label_values_are_escaped_and_cut),
-      metrics_test(test_too_many_series_go_to_other),
-      metrics_test(test_a_page_that_does_not_fit),
-      cmocka_unit_test(test_an_empty_table),
+      metrics_test(test_what_a_fresh_registry_shows),      metrics_test(test_counters_and_gauges),
+      metrics_test(test_label_values_keep_their_borders),  metrics_test(test_histograms_are_cumulative),
+      metrics_test(test_label_values_are_escaped_and_cut), metrics_test(test_too_many_series_go_to_other),
+      metrics_test(test_a_page_that_does_not_fit),         cmocka_unit_test(test_an_empty_table),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -174,7 +174,8 @@ static void test_clocks(void **state) {
   struct tm parts = {0};
   int ms;
   assert_int_equal(sscanf(text, "%d-%d-%dT%d:%d:%d.%3dZ", &parts.tm_year, &parts.tm_mon, &parts.tm_mday, &parts.tm_hour,
-                          &parts.tm_min, &parts.tm_sec, &ms), 7);
+                          &parts.tm_min, &parts.tm_sec, &ms),
+                   7);
   parts.tm_year -= 1900;
   parts.tm_mon -= 1;
   int64_t shown = (int64_t)timegm(&parts);

@@ -110,8 +110,9 @@ static void test_a_text_cut_anywhere_comes_out_whole(void **state) {
 
 static void test_garbage_is_not_held_back(void **state) {
   (void)state;
-  const char *garbage[] = {"\xFF", "\x80", "\x80\x80\x80", "\xC0", "\xC1", "\xF5", "\xE0\x80", "\xED\xA0",
-                           "\xF0\x80", "\xF4\x90", "\xF0\x9F\x41", "\xC3\xA4\x80", "\xE2\x82\xAC\x80"};
+  const char *garbage[] = {"\xFF",         "\x80",         "\x80\x80\x80",    "\xC0",     "\xC1",
+                           "\xF5",         "\xE0\x80",     "\xED\xA0",        "\xF0\x80", "\xF4\x90",
+                           "\xF0\x9F\x41", "\xC3\xA4\x80", "\xE2\x82\xAC\x80"};
   for (size_t i = 0; i < sizeof garbage / sizeof *garbage; i++) {
     size_t length = strlen(garbage[i]);
     assert_int_equal(rh_utf8_complete_prefix(garbage[i], length), length);

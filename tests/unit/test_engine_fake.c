@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The fake engine's own languages and promises: keys of its path, directives of a prompt, slots, faults on demand.
+#include <cmocka.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -155,9 +155,9 @@ static void test_options_give_what_the_path_leaves_open(void **state) {
 
 static void test_bad_paths(void **state) {
   (void)state;
-  static const char *const paths[] = {"model.gguf",      "fake:slot=2",     "fake:slots",        "fake:slots=x",
-                                      "fake:slots=0",    "fake:slots=-1",   "fake:load_fail=2",  "fake:load_fail=1",
-                                      "fake:context=99999999999999999999"};
+  static const char *const paths[] = {"model.gguf",       "fake:slot=2",      "fake:slots",
+                                      "fake:slots=x",     "fake:slots=0",     "fake:slots=-1",
+                                      "fake:load_fail=2", "fake:load_fail=1", "fake:context=99999999999999999999"};
   for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
     rh_error error = {0};
     assert_int_equal(load_status(paths[i], &error), RH_LOAD_FAILED);
@@ -183,7 +183,10 @@ static void test_load_can_be_given_up(void **state) {
 
 static void test_texts(void **state) {
   (void)state;
-  static const struct { const char *prompt; const char *said; } rows[] = {
+  static const struct {
+    const char *prompt;
+    const char *said;
+  } rows[] = {
       {"hello", "This| is| the| fake| engine| speaking;| it| repeats|"},
       {"[[tokens=2]]", "This| is|"},
       {"x [[tokens=11]] y", "This| is| the| fake| engine| speaking;| it| repeats| itself.| This| is|"},

@@ -629,8 +629,9 @@ static void chat_is_templated(void **state) {
   chat.task = RH_TASK_CHAT;
   chat.prompt = (rh_prompt){.kind = RH_PROMPT_MESSAGES, .messages = messages, .count = 2};
   chat.generate.has_seed = true;
-  rh_run plain = text_run("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
-                          "<|im_start|>assistant\n");
+  rh_run plain = text_run(
+      "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+      "<|im_start|>assistant\n");
   plain.generate.has_seed = true;
   assert_int_equal(prompt_count(engine, &chat), prompt_count(engine, &plain));
   answer one;

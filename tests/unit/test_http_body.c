@@ -53,8 +53,9 @@ static void client_post_chunked(app *at) {
 
 static void client_post_expect(app *at) {
   int fd = dial(at);
-  say(fd, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 50000\r\nExpect: 100-continue\r\n"
-          "Connection: close\r\n\r\n");
+  say(fd,
+      "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 50000\r\nExpect: 100-continue\r\n"
+      "Connection: close\r\n\r\n");
   if (hear(at, fd, "100 Continue\r\n\r\n")) say_body(fd, 50000, 50000, false);
   (void)hear(at, fd, NULL);
   (void)close(fd);

@@ -56,8 +56,8 @@ struct app {
   atomic_uint waits, done_cut;  // clients look at these while the loop runs
   size_t body_length;
   bool body_ok;
-  size_t flood_bytes;       // how much /flood sends
-  rh_status late_status;    // of an answer after the client had left
+  size_t flood_bytes;               // how much /flood sends
+  rh_status late_status;            // of an answer after the client had left
   rh_http_exchange *open_exchange;  // of /open
   // what the client saw
   char saw[SAW_SIZE];
@@ -206,13 +206,19 @@ static inline void app_on_done(void *ctx, rh_http_exchange *exchange, bool compl
 }
 
 static inline rh_http_handlers app_handlers(app *self) {
-  return (rh_http_handlers){.on_head = app_on_head, .on_request = app_on_request, .on_drain = app_on_drain,
-                            .on_done = app_on_done, .ctx = self};
+  return (rh_http_handlers){.on_head = app_on_head,
+                            .on_request = app_on_request,
+                            .on_drain = app_on_drain,
+                            .on_done = app_on_done,
+                            .ctx = self};
 }
 
 static inline rh_http_options app_options(void) {
-  return (rh_http_options){.address = "127.0.0.1:0", .body_bytes_max = BODY_MAX, .connections_max = 100,
-                           .stream_bytes_high = STREAM_HIGH, .stream_bytes_max = STREAM_MAX,
+  return (rh_http_options){.address = "127.0.0.1:0",
+                           .body_bytes_max = BODY_MAX,
+                           .connections_max = 100,
+                           .stream_bytes_high = STREAM_HIGH,
+                           .stream_bytes_max = STREAM_MAX,
                            .idle_timeout_ns = 30 * RH_NS_PER_S};
 }
 
@@ -284,8 +290,8 @@ static inline int dial_with(const app *self, int receive_buffer) {
   struct timeval limit = {.tv_sec = 10};
   (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)self->port),
-                           .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in to = {
+      .sin_family = AF_INET, .sin_port = htons((uint16_t)self->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0) {
     (void)close(fd);
     return -1;

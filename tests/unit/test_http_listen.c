@@ -15,8 +15,8 @@ static rh_status try_address(const char *address, rh_http_server **server, rh_lo
 
 static void test_any_free_port(void **state) {
   (void)state;
-  static const char *const good[][2] = {{"127.0.0.1:0", "127.0.0.1:"}, {"[::1]:0", "[::1]:"}, {"0.0.0.0:0", "0.0.0.0:"},
-                                        {"localhost:0", ":"}};
+  static const char *const good[][2] = {
+      {"127.0.0.1:0", "127.0.0.1:"}, {"[::1]:0", "[::1]:"}, {"0.0.0.0:0", "0.0.0.0:"}, {"localhost:0", ":"}};
   rh_loop *loop = rh_loop_new();
   for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
     rh_http_server *server = NULL;
@@ -40,10 +40,16 @@ static void test_any_free_port(void **state) {
 static void test_bad_addresses(void **state) {
   (void)state;
   static const char *const bad[][2] = {
-      {"8080", "the port is missing"},       {"127.0.0.1", "the port is missing"}, {":8080", "the host is missing"},
-      {"127.0.0.1:", "the port is not a number"}, {"127.0.0.1:http", "the port is not a number"},
-      {"127.0.0.1:65536", "the port is not a number"}, {"127.0.0.1:99999999999999999999", "the port is not a number"},
-      {"::1:8080", "needs brackets"},        {"[::1:8080", "brackets do not match"}, {"[]:80", "the host is missing"},
+      {"8080", "the port is missing"},
+      {"127.0.0.1", "the port is missing"},
+      {":8080", "the host is missing"},
+      {"127.0.0.1:", "the port is not a number"},
+      {"127.0.0.1:http", "the port is not a number"},
+      {"127.0.0.1:65536", "the port is not a number"},
+      {"127.0.0.1:99999999999999999999", "the port is not a number"},
+      {"::1:8080", "needs brackets"},
+      {"[::1:8080", "brackets do not match"},
+      {"[]:80", "the host is missing"},
       {"300.1.2.3.4:80", "neither an IP address nor a known name"},
       {"", "the port is missing"},
   };

@@ -23,8 +23,9 @@ static void ask_once(app *at, const char *request) {
 }
 
 static void client_get(app *at) {
-  ask_once(at, "GET /some%20place?a=1%202&a=second&b HTTP/1.1\r\nHost: t\r\nX-TEST: one\r\nX-Test: two\r\n"
-               "Connection: close\r\n\r\n");
+  ask_once(at,
+           "GET /some%20place?a=1%202&a=second&b HTTP/1.1\r\nHost: t\r\nX-TEST: one\r\nX-Test: two\r\n"
+           "Connection: close\r\n\r\n");
 }
 
 static void test_get(void **state) {
@@ -213,8 +214,10 @@ static void test_connections_over_the_limit_wait(void **state) {
 
 static void client_refused(app *at) {
   int fd = dial(at);
-  if (fd < 0) at->gap_count = 1;
-  else (void)close(fd);
+  if (fd < 0)
+    at->gap_count = 1;
+  else
+    (void)close(fd);
 }
 
 static void test_stop_listening(void **state) {

@@ -148,7 +148,7 @@ static void test_slow_reader_holds_the_writer(void **state) {
   (void)state;
   open_app();
   app_run(&self, client_slow);
-  assert_true(self.gones < 200);     // the kernel's buffers were filled, then nothing more was written
+  assert_true(self.gones < 200);         // the kernel's buffers were filled, then nothing more was written
   assert_true(self.waits > self.gones);  // reading let it go on
   assert_true(self.drains >= self.waits - 1 && self.drains <= self.waits);
   assert_true(self.bytes_read > self.flood_bytes);  // the rest is HTTP's own
@@ -197,9 +197,9 @@ static void test_writer_that_ignores_wait_is_cut(void **state) {
 static int held[3];
 
 static void client_holds(app *at) {
-  static const char *const requests[] = {
-      "GET /open HTTP/1.1\r\nHost: t\r\n\r\n", "GET /never HTTP/1.1\r\nHost: t\r\n\r\n",
-      "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\nabc"};
+  static const char *const requests[] = {"GET /open HTTP/1.1\r\nHost: t\r\n\r\n",
+                                         "GET /never HTTP/1.1\r\nHost: t\r\n\r\n",
+                                         "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\nabc"};
   for (size_t i = 0; i < 3; i++) {
     held[i] = dial(at);
     say(held[i], requests[i]);

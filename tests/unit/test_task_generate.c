@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A generation over the fake engine: every way a run can end, and what its events say on the way.
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 #include "base/utf8.h"
 #include "task/generate.h"
@@ -19,15 +19,15 @@ typedef struct record {
   char text[4096];
   size_t length;
   int starts, deltas, progresses, usages, errors, ends;
-  int32_t tokens;            // sum over the deltas
-  char logprobs[1024];       // "id:bytes " of each, "|" between deltas
+  int32_t tokens;       // sum over the deltas
+  char logprobs[1024];  // "id:bytes " of each, "|" between deltas
   rh_usage usage;
   rh_error error;
   rh_finish finish;
   char stop[64];
   int64_t prompt_tokens;
-  int wait_at_delta;         // says RH_WAIT at this delta, counting from 1; 0 = never
-  float logprob;             // of the last token
+  int wait_at_delta;  // says RH_WAIT at this delta, counting from 1; 0 = never
+  float logprob;      // of the last token
   size_t top_count;
   char top0[16];
 } record;
@@ -360,8 +360,13 @@ static void test_long_prompt_reports_progress(void **state) {
 }
 
 // An engine that gives one token and finds its context full in the same step.
-struct rh_engine { rh_sequence_listener listener; bool started; };
-struct rh_sequence { int unused; };
+struct rh_engine {
+  rh_sequence_listener listener;
+  bool started;
+};
+struct rh_sequence {
+  int unused;
+};
 
 static rh_status abrupt_start(rh_engine *engine, const rh_run *run, const rh_sequence_listener *listener,
                               rh_sequence **out, int64_t *prompt, int64_t *cached, rh_error *error) {
@@ -374,7 +379,10 @@ static rh_status abrupt_start(rh_engine *engine, const rh_run *run, const rh_seq
   *cached = 0;
   return RH_OK;
 }
-static void abrupt_stop(rh_engine *engine, rh_sequence *sequence) { (void)sequence; engine->started = false; }
+static void abrupt_stop(rh_engine *engine, rh_sequence *sequence) {
+  (void)sequence;
+  engine->started = false;
+}
 static void abrupt_pause(rh_engine *engine, rh_sequence *sequence, bool paused) {
   (void)engine, (void)sequence, (void)paused;
 }

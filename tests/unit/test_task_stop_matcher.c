@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The text side of a generation: what is shown after each piece, which stop string is met, and what comes at the end.
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
 #include "base/utf8.h"
 #include "task/generate.h"
@@ -44,14 +44,34 @@ static const row rows[] = {
     {"empty stop is ignored", {""}, {"abc"}, {"abc"}, NULL, ""},
     {"4 bytes over 4 pieces", {NULL}, {"\xF0", "\x9F", "\x98", "\x80"}, {"", "", "", "\xF0\x9F\x98\x80"}, NULL, ""},
     {"text, then half a character", {NULL}, {"a\xC3", "\xA9z"}, {"a", "\xC3\xA9z"}, NULL, ""},
-    {"stop of many bytes a character, split", {"\xC3\xA9\xC3\xA9"}, {"x\xC3", "\xA9\xC3", "\xA9"}, {"x", "", ""},
-     "\xC3\xA9\xC3\xA9", NULL},
+    {"stop of many bytes a character, split",
+     {"\xC3\xA9\xC3\xA9"},
+     {"x\xC3", "\xA9\xC3", "\xA9"},
+     {"x", "", ""},
+     "\xC3\xA9\xC3\xA9",
+     NULL},
     {"half a character of a stop", {"\xC3\xA9"}, {"\xC3", "\xA8"}, {"", "\xC3\xA8"}, NULL, ""},
     {"incomplete at the end", {NULL}, {"a\xF0\x9F\x98"}, {"a"}, NULL, "\xEF\xBF\xBD"},
     {"incomplete before a stop", {"S"}, {"a\xF0\x9F", "S"}, {"a", "\xEF\xBF\xBD"}, "S", NULL},
     {"incomplete before a held prefix", {"ST"}, {"\xF0\x9FS", "x"}, {"", "\xEF\xBF\xBDSx"}, NULL, ""},
-    {"broken by a letter", {NULL}, {"\xF0\x9F", "A"}, {"", "\xEF\xBF\xBD" "A"}, NULL, ""},
-    {"stray bytes", {NULL}, {"\x80", "a\xFF" "b"}, {"\xEF\xBF\xBD", "a\xEF\xBF\xBD" "b"}, NULL, ""},
+    {"broken by a letter",
+     {NULL},
+     {"\xF0\x9F", "A"},
+     {"",
+      "\xEF\xBF\xBD"
+      "A"},
+     NULL,
+     ""},
+    {"stray bytes",
+     {NULL},
+     {"\x80",
+      "a\xFF"
+      "b"},
+     {"\xEF\xBF\xBD",
+      "a\xEF\xBF\xBD"
+      "b"},
+     NULL,
+     ""},
     {"surrogate", {NULL}, {"\xED\xA0\x80"}, {"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"}, NULL, ""},
     {"empty pieces", {"ab"}, {"", "a", "", "b"}, {"", "", "", ""}, "ab", NULL},
 };
@@ -82,8 +102,10 @@ static void test_table(void **state) {
       check_text(r, p, r->shown[p], text, length);
       bool want_met = p + 1 == pieces && r->met != NULL;
       if (met != want_met) fail_msg("\"%s\", piece %zu: met is %d", r->name, p, met);
-      if (met) assert_string_equal(stop, r->met);
-      else assert_null(stop);
+      if (met)
+        assert_string_equal(stop, r->met);
+      else
+        assert_null(stop);
     }
     if (r->met == NULL) {
       rh_stop_matcher_finish(matcher, &text, &length);

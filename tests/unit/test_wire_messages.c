@@ -34,8 +34,7 @@ static int tear_down(void **state) {
 static rh_frame only_frame(rh_fixture *fixture) {
   rh_frame frame = {0};
   size_t consumed = 0;
-  assert_int_equal(
-      rh_frame_decode(rh_dynbuf_data(&fixture->out), fixture->out.length, &frame, &consumed, NULL), RH_OK);
+  assert_int_equal(rh_frame_decode(rh_dynbuf_data(&fixture->out), fixture->out.length, &frame, &consumed, NULL), RH_OK);
   assert_int_equal(consumed, fixture->out.length);
   return frame;
 }
@@ -54,9 +53,11 @@ static void test_hello(void **state) {
 
 static void test_load_and_loaded(void **state) {
   rh_fixture *f = *state;
-  rh_load load = {.engine = "llama", .path = "/models/ü.gguf",
-                  .options = {.context = 1, .slots = 2, .threads = 3, .batch = 4, .prefill_chunk = 5,
-                              .gpu_layers = -1, .mlock = true}};
+  rh_load load = {
+      .engine = "llama",
+      .path = "/models/ü.gguf",
+      .options = {
+          .context = 1, .slots = 2, .threads = 3, .batch = 4, .prefill_chunk = 5, .gpu_layers = -1, .mlock = true}};
   rh_load load_back;
   assert_int_equal(rh_load_write(&f->out, &load), RH_OK);
   rh_frame frame = only_frame(f);
@@ -71,9 +72,16 @@ static void test_load_and_loaded(void **state) {
   assert_true(load_back.options.mlock);
 
   rh_dynbuf_clear(&f->out);
-  rh_model_info info = {.engine = "llama", .quantization = "Q4_1", .context = 4096, .slots = 4, .vocabulary = 49152,
-                        .parameters = 135000000, .bytes = 98000000, .context_trained = 8192,
-                        .has_chat_template = true, .load_ms = 12.5};
+  rh_model_info info = {.engine = "llama",
+                        .quantization = "Q4_1",
+                        .context = 4096,
+                        .slots = 4,
+                        .vocabulary = 49152,
+                        .parameters = 135000000,
+                        .bytes = 98000000,
+                        .context_trained = 8192,
+                        .has_chat_template = true,
+                        .load_ms = 12.5};
   rh_model_info info_back;
   assert_int_equal(rh_loaded_write(&f->out, &info), RH_OK);
   frame = only_frame(f);
@@ -89,7 +97,8 @@ static void test_run_with_messages(void **state) {
   const rh_message messages[] = {{"system", "Be \"brief\".\n"}, {"user", "Grüße 🚂"}};
   const char *const stops[] = {"\n\n", "END"};
   const rh_logit_bias bias[] = {{7, -100}, {9, 1.5f}};
-  rh_run run = {.task = RH_TASK_CHAT, .request_id = "req-1",
+  rh_run run = {.task = RH_TASK_CHAT,
+                .request_id = "req-1",
                 .prompt = {.kind = RH_PROMPT_MESSAGES, .messages = messages, .count = 2}};
   rh_generate_defaults(&run.generate);
   run.generate.max_tokens = 12;
@@ -130,8 +139,8 @@ static void test_run_with_messages(void **state) {
 static void test_run_with_tokens_and_text(void **state) {
   rh_fixture *f = *state;
   const int32_t tokens[] = {1, 2, 49151, -5};
-  rh_run run = {.task = RH_TASK_COMPLETE, .request_id = "r",
-                .prompt = {.kind = RH_PROMPT_TOKENS, .tokens = tokens, .count = 4}};
+  rh_run run = {
+      .task = RH_TASK_COMPLETE, .request_id = "r", .prompt = {.kind = RH_PROMPT_TOKENS, .tokens = tokens, .count = 4}};
   rh_generate_defaults(&run.generate);
   rh_run back;
   uint32_t credit = 0;
@@ -187,8 +196,8 @@ static void test_other_events(void **state) {
       f, &(rh_event){.kind = RH_EVENT_START, .as.start = {.prompt_tokens = 10, .cached_tokens = 4}});
   assert_int_equal(back.as.start.prompt_tokens, 10);
   assert_int_equal(back.as.start.cached_tokens, 4);
-  back = event_there_and_back(f, &(rh_event){.kind = RH_EVENT_END,
-                                             .as.end = {.finish = RH_FINISH_LENGTH, .stop = NULL}});
+  back =
+      event_there_and_back(f, &(rh_event){.kind = RH_EVENT_END, .as.end = {.finish = RH_FINISH_LENGTH, .stop = NULL}});
   assert_int_equal(back.as.end.finish, RH_FINISH_LENGTH);
   assert_null(back.as.end.stop);
   back = event_there_and_back(f, &(rh_event){.kind = RH_EVENT_END, .as.end = {.stop = "STOP"}});
@@ -199,9 +208,11 @@ static void test_other_events(void **state) {
   assert_int_equal(back.as.error.status, RH_CONTEXT_OVERFLOW);
   assert_string_equal(back.as.error.param, "messages");
   assert_string_equal(back.as.error.message, "5000 of 4096");
-  back = event_there_and_back(f, &(rh_event){.kind = RH_EVENT_USAGE,
-                                             .as.usage = {.prompt_tokens = 1, .completion_tokens = 2,
-                                                          .cached_tokens = 3, .prompt_ms = 4.5, .decode_ms = 5.5}});
+  back = event_there_and_back(
+      f, &(rh_event){
+             .kind = RH_EVENT_USAGE,
+             .as.usage = {
+                 .prompt_tokens = 1, .completion_tokens = 2, .cached_tokens = 3, .prompt_ms = 4.5, .decode_ms = 5.5}});
   assert_int_equal(back.as.usage.completion_tokens, 2);
   assert_float_equal(back.as.usage.decode_ms, 5.5, 1e-9);
 }
@@ -217,8 +228,15 @@ static void test_error_with_bytes_that_are_no_text_still_arrives(void **state) {
 
 static void test_stats_and_credit(void **state) {
   rh_fixture *f = *state;
-  rh_worker_stats stats = {.rss_bytes = 1, .active_runs = 2, .waiting_runs = 3, .paused_runs = 4, .steps = 5,
-                           .prompt_tokens = 6, .cached_tokens = 7, .generated_tokens = 8, .cancelled_runs = 9,
+  rh_worker_stats stats = {.rss_bytes = 1,
+                           .active_runs = 2,
+                           .waiting_runs = 3,
+                           .paused_runs = 4,
+                           .steps = 5,
+                           .prompt_tokens = 6,
+                           .cached_tokens = 7,
+                           .generated_tokens = 8,
+                           .cancelled_runs = 9,
                            .step_age_ms = 1.5};
   rh_worker_stats back;
   assert_int_equal(rh_stats_write(&f->out, RH_FRAME_PONG, &stats), RH_OK);
@@ -238,7 +256,11 @@ static void test_stats_and_credit(void **state) {
 static void test_broken_messages(void **state) {
   rh_fixture *f = *state;
   static const char *const bad_runs[] = {
-      "", "[]", "{}", "{\"task\":\"chat\",\"credit\":1}", "{\"task\":\"dance\",\"credit\":1,\"text\":\"x\",\"generate\":{}}",
+      "",
+      "[]",
+      "{}",
+      "{\"task\":\"chat\",\"credit\":1}",
+      "{\"task\":\"dance\",\"credit\":1,\"text\":\"x\",\"generate\":{}}",
       "{\"task\":\"chat\",\"credit\":0,\"text\":\"x\",\"generate\":{}}",
       "{\"task\":\"chat\",\"credit\":1,\"messages\":[],\"generate\":{}}",
       "{\"task\":\"chat\",\"credit\":1,\"messages\":[{\"role\":1}],\"generate\":{}}",
@@ -247,17 +269,19 @@ static void test_broken_messages(void **state) {
       "{\"task\":\"chat\",\"credit\":1,\"text\":\"x\",\"generate\":{\"stop\":[1]}}",
   };
   for (size_t i = 0; i < sizeof bad_runs / sizeof bad_runs[0]; i++) {
-    rh_frame frame = {.type = RH_FRAME_RUN, .stream = 1, .json = bad_runs[i], .json_length = (uint32_t)strlen(bad_runs[i])};
+    rh_frame frame = {
+        .type = RH_FRAME_RUN, .stream = 1, .json = bad_runs[i], .json_length = (uint32_t)strlen(bad_runs[i])};
     rh_run run;
     uint32_t credit;
     rh_error error = {0};
     assert_int_equal(rh_run_read(&frame, f->arena, &run, &credit, &error), RH_PROTOCOL);
     assert_true(error.message[0] != '\0');
   }
-  static const char *const bad_events[] = {"{\"event\":\"dance\"}", "{}", "{\"event\":\"delta\",\"text\":\"x\",\"logprobs\":1}"};
+  static const char *const bad_events[] = {"{\"event\":\"dance\"}", "{}",
+                                           "{\"event\":\"delta\",\"text\":\"x\",\"logprobs\":1}"};
   for (size_t i = 0; i < sizeof bad_events / sizeof bad_events[0]; i++) {
-    rh_frame frame = {.type = RH_FRAME_EVENT, .stream = 1, .json = bad_events[i],
-                      .json_length = (uint32_t)strlen(bad_events[i])};
+    rh_frame frame = {
+        .type = RH_FRAME_EVENT, .stream = 1, .json = bad_events[i], .json_length = (uint32_t)strlen(bad_events[i])};
     rh_event event;
     assert_int_equal(rh_event_read(&frame, f->arena, &event, NULL), RH_PROTOCOL);
   }

@@ -3,13 +3,14 @@
 // A whole worker session over a socket pair, spoken to in frames as the daemon does. Where the process itself must end
 // (crash, stuck engine) the session runs in a child process, otherwise in a thread, so that sanitizers see both
 // threads.
+#include <cmocka.h>
+#include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,6 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -28,11 +28,11 @@
 #define TIMEOUT_MS 20000
 
 typedef struct peer {
-  int fd;           // the daemon's end
+  int fd;  // the daemon's end
   int worker_fd;
   pthread_t thread;
   rh_session *session;
-  pid_t pid;        // 0 = in a thread
+  pid_t pid;  // 0 = in a thread
   rh_worker_exit code;
   rh_dynbuf in;
   size_t consumed;  // of `in` by the frame handed out last
@@ -578,8 +578,8 @@ static void test_slow_reader_gets_all_in_order(void **state) {
   send_run(&p, 1, "[[tokens=5000]]", 1000000);
   usleep(200000);
   (void)expect_kind(&p, 1, RH_EVENT_START);
-  static const char *const words[] = {" This", " is", " the", " fake", " engine", " speaking;", " it", " repeats",
-                                      " itself."};
+  static const char *const words[] = {" This",      " is", " the",     " fake",   " engine",
+                                      " speaking;", " it", " repeats", " itself."};
   for (int i = 0; i < 5000; i++) {
     rh_event event = expect_kind(&p, 1, RH_EVENT_DELTA);
     assert_string_equal(event.as.delta.text, i == 0 ? "This" : words[i % 9]);

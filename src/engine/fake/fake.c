@@ -39,10 +39,10 @@ struct rh_sequence {
   size_t stream_length;
   size_t position;
   size_t slot;
-  int64_t index;          // the next token's number
+  int64_t index;  // the next token's number
   int64_t prompt_tokens;
   int64_t prompt_done;
-  int32_t top_logprobs;   // -1 = none asked for
+  int32_t top_logprobs;  // -1 = none asked for
   uint64_t due_ns;
   bool paused;
 };
@@ -51,7 +51,8 @@ struct rh_sequence {
 
 static void sleep_ms(int64_t ms) {
   struct timespec pause_time = {.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000};
-  while (nanosleep(&pause_time, &pause_time) != 0 && errno == EINTR) {}
+  while (nanosleep(&pause_time, &pause_time) != 0 && errno == EINTR) {
+  }
 }
 
 static void hang(void) {

@@ -79,14 +79,12 @@ static bool read_file_name(span text, char out[RH_FAKE_FILE_MAX]) {
 static bool read_value(key_type type, span text, char *target) {
   int64_t number = 0;
   switch (type) {
-    case KEY_INT:
-      return read_number(text, VALUE_MAX, (int64_t *)(void *)target);
+    case KEY_INT: return read_number(text, VALUE_MAX, (int64_t *)(void *)target);
     case KEY_BOOL:
       if (!read_number(text, 1, &number)) return false;
       *(bool *)(void *)target = number == 1;
       return true;
-    case KEY_FILE:
-      return read_file_name(text, target);
+    case KEY_FILE: return read_file_name(text, target);
   }
   return false;
 }
@@ -154,7 +152,12 @@ static rh_status read_directive(span inside, rh_fake_script *out, rh_error *erro
 
 rh_status rh_fake_script_parse(const char *prompt, rh_fake_script *out, rh_error *error) {
   *out = (rh_fake_script){
-      .tokens = -1, .first_delay_ms = -1, .fail_at = -1, .crash_at = -1, .hang_at = -1, .end = true,
+      .tokens = -1,
+      .first_delay_ms = -1,
+      .fail_at = -1,
+      .crash_at = -1,
+      .hang_at = -1,
+      .end = true,
   };
   const char *at = prompt;
   while (at != NULL && (at = strstr(at, "[[")) != NULL) {

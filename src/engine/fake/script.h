@@ -29,7 +29,7 @@ typedef struct rh_fake_model {
 } rh_fake_model;
 
 typedef struct rh_fake_script {
-  int64_t tokens;          // -1 = the text once
+  int64_t tokens;  // -1 = the text once
   int64_t delay_ms;
   int64_t first_delay_ms;  // -1 = as delay_ms
   int64_t fail_at;         // -1 = never, also below
@@ -38,7 +38,7 @@ typedef struct rh_fake_script {
   bool end;
   bool bytewise;
   char crash_once[RH_FAKE_FILE_MAX];
-  const char *text;        // points into the prompt or at the default text; not NUL-terminated
+  const char *text;  // points into the prompt or at the default text; not NUL-terminated
   size_t text_length;
 } rh_fake_script;
 

@@ -20,7 +20,7 @@
 #define RH_LLAMA_CHUNK_DEFAULT 512
 
 typedef struct rh_slot {
-  llama_token *tokens;    // in the KV cache, in order; room for a whole context
+  llama_token *tokens;  // in the KV cache, in order; room for a whole context
   int64_t count;
   uint64_t last_used;     // engine->use_clock when the last run ended; 0 = never
   rh_sequence *sequence;  // the run that holds it, or NULL
@@ -34,7 +34,7 @@ struct rh_sequence {
   rh_sequence_listener listener;
   llama_token *prompt;
   int64_t prompt_count;
-  bool decoding;       // the prompt is computed; `next` waits to be decoded
+  bool decoding;  // the prompt is computed; `next` waits to be decoded
   bool paused;
   llama_token next;
   int32_t batch_index;  // where in the batch its logits will be, or -1
@@ -44,8 +44,8 @@ struct rh_sequence {
 
 // What libllama was built with and may use on this machine. Made once per process.
 typedef struct rh_llama_library {
-  char folder[512];         // where the backends' libraries were looked for
-  char acceleration[128];   // the CPU variant in use and what it can do
+  char folder[512];        // where the backends' libraries were looked for
+  char acceleration[128];  // the CPU variant in use and what it can do
   struct ggml_threadpool *(*threadpool_new)(struct ggml_threadpool_params *params);  // NULL when the backend has none
   void (*threadpool_free)(struct ggml_threadpool *pool);
   bool has_cpu;
@@ -67,7 +67,7 @@ struct rh_engine {
   int64_t batch_size;
   int64_t prefill_chunk;
   int32_t vocabulary;
-  int32_t sliding_window;     // 0 = every position stays visible
+  int32_t sliding_window;  // 0 = every position stays visible
   bool on_gpu;
   double load_ms;
 

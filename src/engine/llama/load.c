@@ -73,8 +73,10 @@ static rh_status check_model(rh_engine *engine, rh_error *error) {
   const struct llama_model *model = engine->model;
   engine->vocab = llama_model_get_vocab(model);
   if (!llama_model_has_decoder(model) || llama_model_has_encoder(model) || llama_model_is_diffusion(model)) {
-    return rh_fail(error, RH_UNSUPPORTED, "%s is an encoder, encoder-decoder or diffusion model; this engine serves "
-                   "models that generate text from left to right", engine->name);
+    return rh_fail(error, RH_UNSUPPORTED,
+                   "%s is an encoder, encoder-decoder or diffusion model; this engine serves "
+                   "models that generate text from left to right",
+                   engine->name);
   }
   if (llama_vocab_type(engine->vocab) == LLAMA_VOCAB_TYPE_NONE || llama_vocab_n_tokens(engine->vocab) <= 0) {
     return rh_fail(error, RH_UNSUPPORTED, "%s has no vocabulary and so cannot read text", engine->name);
@@ -102,8 +104,10 @@ static void choose_sizes(rh_engine *engine, const rh_load_options *options) {
 static rh_status make_context(rh_engine *engine, const rh_load *load, int32_t threads, rh_error *error) {
   int64_t cells = (engine->context_size + CELL_STEP - 1) / CELL_STEP * CELL_STEP * (int64_t)engine->slot_count;
   if (cells > INT32_MAX) {
-    return rh_fail_param(error, RH_INVALID, "context", "a context of %lld tokens for each of %zu slots is more than "
-                         "llama.cpp can address", (long long)engine->context_size, engine->slot_count);
+    return rh_fail_param(error, RH_INVALID, "context",
+                         "a context of %lld tokens for each of %zu slots is more than "
+                         "llama.cpp can address",
+                         (long long)engine->context_size, engine->slot_count);
   }
   struct llama_context_params params = llama_context_default_params();
   params.n_ctx = (uint32_t)cells;

@@ -85,8 +85,7 @@ static rh_status tokenize(const rh_engine *engine, const rh_run *run, const char
 static rh_status from_text(const rh_engine *engine, const rh_run *run, llama_token *tokens, int64_t *count,
                            rh_error *error) {
   const rh_prompt *prompt = &run->prompt;
-  rh_status status =
-      check_bytes(engine, run, prompt->count, count_space(engine, prompt->text, prompt->count), error);
+  rh_status status = check_bytes(engine, run, prompt->count, count_space(engine, prompt->text, prompt->count), error);
   if (status != RH_OK) return status;
   return tokenize(engine, run, prompt->text, prompt->count, tokens, count, error);
 }
@@ -117,7 +116,8 @@ static rh_status from_tokens(const rh_engine *engine, const rh_run *run, llama_t
   if (prompt->count >= (size_t)engine->context_size) return overflow(engine, run, (int64_t)prompt->count, "", error);
   for (size_t i = 0; i < prompt->count; i++) {
     if (prompt->tokens[i] < 0 || prompt->tokens[i] >= engine->vocabulary) {
-      return rh_fail_param(error, RH_INVALID, "prompt", "token %d at place %zu of the prompt is not in this model's "
+      return rh_fail_param(error, RH_INVALID, "prompt",
+                           "token %d at place %zu of the prompt is not in this model's "
                            "vocabulary (0 to %d); were these ids made by another model's tokenizer?",
                            prompt->tokens[i], i, engine->vocabulary - 1);
     }
