@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The mailbox alone: order, bounds, waiting, and many commands from one thread to another.
-#include <cmocka.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -9,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "base/clock.h"
 #include "worker/mailbox.h"

@@ -3,7 +3,6 @@
 // A whole worker session over a socket pair, spoken to in frames as the daemon does. Where the process itself must end
 // (crash, stuck engine) the session runs in a child process, otherwise in a thread, so that sanitizers see both
 // threads.
-#include <cmocka.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -18,6 +17,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "base/clock.h"
 #include "base/json.h"
