@@ -16,6 +16,8 @@
 #ifdef RH_HAVE_LIBEDIT
 
 #include <histedit.h>
+#include <poll.h>
+#include <wchar.h>
 
 #define HISTORY_LINES 500
 
@@ -41,6 +43,38 @@ static unsigned char on_interrupt(EditLine *editor, int c) {
   return CC_EOF;
 }
 
+// One byte of input; 0 at its end and when Ctrl-C came as a signal. It may: the terminal still makes a signal of it until
+// the editor has changed its mode, and the editor's own reading would sleep over that.
+static ssize_t read_byte(rh_line *self, char *byte) {
+  struct pollfd fds[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = rh_interrupt_fd(), .events = POLLIN}};
+  for (;;) {
+    if (rh_interrupt_count() > 0) {
+      self->interrupted = true;
+      return 0;
+    }
+    if (poll(fds, 2, -1) < 0 && errno != EINTR) return -1;
+    if (fds[0].revents == 0) continue;
+    ssize_t got = read(STDIN_FILENO, byte, 1);
+    if (got >= 0 || errno != EINTR) return got;
+  }
+}
+
+static int read_character(EditLine *editor, wchar_t *out) {
+  rh_line *self = NULL;
+  el_get(editor, EL_CLIENTDATA, &self);
+  mbstate_t state;
+  memset(&state, 0, sizeof state);
+  for (;;) {
+    char byte;
+    ssize_t got = read_byte(self, &byte);
+    if (got <= 0) return (int)got;
+    size_t length = mbrtowc(out, &byte, 1, &state);
+    if (length == (size_t)-2) continue;  // a character goes on
+    if (length == (size_t)-1) *out = (wchar_t)(unsigned char)byte;
+    return 1;
+  }
+}
+
 rh_line *rh_line_new(void) {
   rh_line *self = calloc(1, sizeof *self);
   if (self == NULL) return NULL;
@@ -55,6 +89,7 @@ rh_line *rh_line_new(void) {
   history(self->history, &event, H_SETUNIQUE, 1);
   el_set(self->editor, EL_CLIENTDATA, self);
   el_set(self->editor, EL_PROMPT, show_prompt);
+  el_set(self->editor, EL_GETCFN, read_character);
   el_set(self->editor, EL_EDITOR, "emacs");
   el_set(self->editor, EL_HIST, history, self->history);
   // While a line is edited Ctrl-C is a key like any other: libedit would swallow the signal's first interruption.
