@@ -22,6 +22,13 @@ rh_status rh_api_decode_begin(rh_decoding *decoding, const char *body, size_t le
   out->stream = stream;
   out->choices = 1;
   rh_generate_defaults(&out->generate);
+  // What a request does not say. Drawing from the whole distribution of a small, quantized model gives nonsense too
+  // often; these are llama-server's values, so that moving from it changes nothing. Each can be set, and 0 (1 for
+  // top_p) turns it off.
+  out->generate.temperature = 0.8f;
+  out->generate.top_k = 40;
+  out->generate.top_p = 0.95f;
+  out->generate.min_p = 0.05f;
   decoding->notes = rh_api_alloc_array(decoding, 1, sizeof *decoding->notes);
   if (decoding->notes == NULL) return RH_TOO_LARGE;
   decoding->notes->top_logprobs = -1;

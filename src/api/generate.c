@@ -10,7 +10,6 @@
 #include "api/errors.h"
 
 #define MAX_TOKENS_DEFAULT 256
-#define TEMPERATURE_DEFAULT 0.8f
 
 static rh_status read_backend(rh_decoding *decoding, const rh_field *field) {
   static const char *const WORDS[] = {"cpu", "gpu", "auto"};
@@ -68,7 +67,6 @@ static rh_status decode(const char *body, size_t length, rh_arena *arena, rh_req
   if (status != RH_OK) return status;
   out->stream = true;
   out->generate.max_tokens = MAX_TOKENS_DEFAULT;
-  out->generate.temperature = TEMPERATURE_DEFAULT;
   status = rh_api_decode_fields(&decoding, TABLES, true);
   if (status == RH_OK) status = read_prompt(&decoding);
   if (status == RH_OK) status = rh_api_decode_finish(&decoding);

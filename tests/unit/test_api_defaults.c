@@ -33,8 +33,8 @@ static void dialect_defaults(void **state) {
     double temperature;
     bool stream;
   } ROWS[] = {
-      {"/v1/chat/completions", "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", RH_TASK_CHAT, 0, 1, false},
-      {"/v1/completions", "{\"prompt\":\"x\"}", RH_TASK_COMPLETE, 16, 1, false},
+      {"/v1/chat/completions", "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", RH_TASK_CHAT, 0, 0.8, false},
+      {"/v1/completions", "{\"prompt\":\"x\"}", RH_TASK_COMPLETE, 16, 0.8, false},
       {"/generate", "{\"prompt\":\"x\"}", RH_TASK_CHAT, 256, 0.8, true},
   };
   for (size_t i = 0; i < COUNT(ROWS); i++) {
@@ -44,6 +44,9 @@ static void dialect_defaults(void **state) {
     assert_int_equal(request->task, ROWS[i].task);
     assert_int_equal(request->generate.max_tokens, ROWS[i].max_tokens);
     assert_float_equal(request->generate.temperature, ROWS[i].temperature, 1e-6);
+    assert_int_equal(request->generate.top_k, 40);
+    assert_float_equal(request->generate.top_p, 0.95, 1e-6);
+    assert_float_equal(request->generate.min_p, 0.05, 1e-6);
     assert_int_equal(request->stream, ROWS[i].stream);
     assert_int_equal(request->stream, test.endpoint->streams_by_default);
     assert_int_equal(request->choices, 1);
