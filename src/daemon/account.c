@@ -119,6 +119,7 @@ static void remember(const rh_call *call, const char *hash, double latency_ms) {
   rh_text_copy(last->acceleration, sizeof last->acceleration, info != NULL ? info->acceleration : "");
   last->error = call->error;
   last->endpoint = call->endpoint;
+  last->cache = call->meta.cache;
   last->status = call->http_status;
   last->stream = call->request.stream;
   last->created = call->meta.created;
@@ -140,7 +141,7 @@ json_t *rh_account_last(const rh_daemon *daemon) {
                    "latency_ms", last->latency_ms, "queue_ms", last->usage.queue_ms, "first_token_latency_ms",
                    last->first_token_ms, "prompt_tokens", (json_int_t)last->usage.prompt_tokens, "cached_tokens",
                    (json_int_t)last->usage.cached_tokens, "tokens", (json_int_t)last->tokens, "tokens_per_second",
-                   last->tokens_per_second, "cache", "off", "stream", (int)last->stream, "route_reason",
+                   last->tokens_per_second, "cache", last->cache, "stream", (int)last->stream, "route_reason",
                    last->route_reason, "host", daemon->host, "engine", last->engine, "device", last->device,
                    "acceleration", last->acceleration, "created", (json_int_t)last->created, "cost_usd",
                    last->cost_usd);

@@ -42,6 +42,7 @@ typedef struct rh_last_request {
   char prompt_hash[17];
   rh_error error;
   const rh_api_endpoint *endpoint;
+  const char *cache;  // one of the fixed words of rh_answer_meta
   unsigned status;
   bool stream;
   int64_t created;
