@@ -29,6 +29,11 @@ static const rh_api_error_row ROWS[RH_STATUS_COUNT] = {
     [RH_PROTOCOL] = {500, "server_error", "worker_protocol_error", true},  // that worker is replaced
     [RH_NO_MEMORY] = {503, "server_error", "out_of_memory", true},
     [RH_IO] = {500, "server_error", "io_error", false},
+    [RH_NO_SPACE] = {507, "server_error", "disk_full", false},
+    [RH_CONFLICT] = {409, "invalid_request_error", "conflict", false},
+    [RH_OFFLINE] = {503, "server_error", "offline", false},
+    [RH_NO_ROOM] = {503, "server_error", "no_memory_for_model", true},
+    [RH_HARDWARE] = {400, "invalid_request_error", "insufficient_hardware", false},
     [RH_INTERNAL] = {500, "server_error", "internal_error", false},
 };
 

@@ -26,6 +26,11 @@ static const char *const names[RH_STATUS_COUNT] = {
     [RH_PROTOCOL] = "protocol",
     [RH_NO_MEMORY] = "no_memory",
     [RH_IO] = "io",
+    [RH_NO_SPACE] = "no_space",
+    [RH_CONFLICT] = "conflict",
+    [RH_OFFLINE] = "offline",
+    [RH_NO_ROOM] = "no_room",
+    [RH_HARDWARE] = "hardware",
     [RH_INTERNAL] = "internal",
 };
 

@@ -31,6 +31,11 @@ typedef enum rh_status {
   RH_PROTOCOL,          // the peer broke the wire protocol
   RH_NO_MEMORY,         // an allocation failed
   RH_IO,                // the operating system refused
+  RH_NO_SPACE,          // the disk is full, or would be
+  RH_CONFLICT,          // at odds with the present state: busy, pinned, there already
+  RH_OFFLINE,           // needs the network while ROUNDHOUSE_OFFLINE is set
+  RH_NO_ROOM,           // the memory for this model is taken by others now; trying again may work
+  RH_HARDWARE,          // this machine lacks what the model needs; trying again will not help
   RH_INTERNAL,          // our own fault
   RH_STATUS_COUNT
 } rh_status;

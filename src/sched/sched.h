@@ -20,9 +20,24 @@ typedef struct rh_job rh_job;
 rh_sched *rh_sched_new(rh_loop *loop);
 void rh_sched_free(rh_sched *sched);  // no jobs may be left
 
-// The queue takes over the member's listener duty: call rh_sched_member_state from the member's state listener.
-rh_status rh_sched_add_model(rh_sched *sched, rh_member *member, size_t queue_max, rh_sched_model **out) RH_MUST_CHECK;
+// Who decides when a model's member is started. Called from inside the functions below; must not call back into them.
+typedef struct rh_sched_owner {
+  void (*wanted)(void *ctx);    // jobs wait and the member is not on its way: somebody should start it
+  void (*unwanted)(void *ctx);  // the last waiting job left before the member was started
+  void (*idle)(void *ctx);      // the last job has ended: nothing runs, nothing waits
+  void *ctx;
+} rh_sched_owner;
+
+// The queue takes over the member's listener duty: call rh_sched_member_state from the member's state listener. `owner`
+// NULL: the member is started as soon as a job comes.
+rh_status rh_sched_add_model(rh_sched *sched, rh_member *member, size_t queue_max, const rh_sched_owner *owner,
+                             rh_sched_model **out) RH_MUST_CHECK;
+void rh_sched_remove_model(rh_sched_model *model);  // no job may be left
 void rh_sched_member_state(rh_sched_model *model, rh_member_state state);
+// Held: jobs are taken and wait, none is begun. For a model that has to drain.
+void rh_sched_hold(rh_sched_model *model, bool held);
+// Every waiting job ends with `error`.
+void rh_sched_fail_waiting(rh_sched_model *model, const rh_error *error);
 
 typedef struct rh_job_options {
   int32_t priority;      // higher first; equal ones in order of arrival

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Operations: requests that run no model but have a body, take time or stream lines: the admin calls and Ollama's model
+// calls. Private to src/daemon. A page (pages.h) is read-only and answers at once; a call (internal.h) runs a model.
+//
+// Each route has a scope, so that keys can be limited to one kind of call later.
+#ifndef RH_DAEMON_OPERATION_H
+#define RH_DAEMON_OPERATION_H
+
+#include "daemon/internal.h"
+
+typedef enum rh_scope {
+  RH_SCOPE_READ,       // looks at state
+  RH_SCOPE_INFERENCE,  // runs a model
+  RH_SCOPE_ADMIN,      // loads, unloads, pulls, deletes, renames
+} rh_scope;
+
+typedef struct rh_operation rh_operation;
+
+typedef struct rh_operation_route {
+  const char *method;  // "POST"
+  const char *path;    // "/api/models/load", or a prefix when it ends with '/': "/api/models/status/"
+  const char *name;    // metric label
+  rh_scope scope;
+  // The whole body is here. Answers now or later with one of the functions below.
+  void (*begin)(rh_operation *operation);
+} rh_operation_route;
+
+struct rh_operation {
+  rh_daemon *daemon;
+  rh_http_exchange *exchange;
+  const rh_operation_route *route;
+  rh_list_node node;  // in daemon->operations
+  char id[RH_ID_SIZE];
+  json_t *body;        // an object, empty when the request has no body; owned by the operation
+  const char *rest;    // of the path, after a prefix; "" otherwise
+  void *state;         // the handler's own
+  // The client has left, or the answer is out: release `state`, forget waiters. Called once; may be NULL.
+  void (*gone)(rh_operation *operation);
+  void (*drained)(rh_operation *operation);  // a stream at WAIT has room again; may be NULL
+  bool streaming;
+  bool answered;
+};
+
+void rh_operation_answer(rh_operation *operation, unsigned status, json_t *value);  // takes `value`; NULL = no memory
+void rh_operation_fail(rh_operation *operation, const rh_error *error);  // the dialect of its path; in a stream a line
+// NDJSON: one object a line. The first line begins the stream.
+rh_http_room rh_operation_line(rh_operation *operation, json_t *value);  // takes `value`
+void rh_operation_end(rh_operation *operation);                          // ends a stream
+
+// Fields of the body. Missing but required, of a wrong type, or unknown ones: *error names the field. `also` are the
+// names of all known fields, NULL-terminated; unknown ones are an error that names the nearest.
+rh_status rh_operation_text(const rh_operation *operation, const char *field, bool required, const char **out,
+                            rh_error *error) RH_MUST_CHECK;
+rh_status rh_operation_check_fields(const rh_operation *operation, const char *const *also, rh_error *error) RH_MUST_CHECK;
+
+// The tables of routes, one a file, each ended by a row without a path.
+extern const rh_operation_route rh_routes_admin[];   // admin.c, admin_pull.c: /api/models...
+extern const rh_operation_route rh_routes_ollama[];  // ollama.c: /api/tags, /api/show, /api/ps, /api/pull, ...
+
+#endif
