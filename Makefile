@@ -17,7 +17,7 @@ help:            ## this list
 run:             ## fetch, build, get the default model, serve on 127.0.0.1:8080
 	@scripts/setup.sh --for run
 	@scripts/build.sh release roundhouse roundhouse-worker
-	@exec build/roundhouse serve $(ARGS)
+	@exec scripts/run.sh $(ARGS)
 
 build:           ## fetch and build build/roundhouse and build/roundhouse-worker
 	@scripts/setup.sh --for build

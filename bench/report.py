@@ -81,10 +81,29 @@ def memory_table(result):
     ]
 
 
+SWAP_NAMES = {
+    "swap": "request for the other model, room for one: evict, load, answer",
+    "after_eviction": "first request for a model that was unloaded, file in the page cache",
+    "cold": "the same, file not in the page cache",
+    "loaded": "the same request with the model in memory",
+}
+
+
+def swap_table(result):
+    lines = ["| one token, whole answer | ours ms | llama-server router ms | ours / theirs |", "|---|--:|--:|--:|"]
+    for row in result["rows"]:
+        lines.append(
+            f"| {SWAP_NAMES[row['what']]} | {number(row['ours_ms'])} | {number(row.get('theirs_ms'))} | "
+            f"{number(row.get('ratio'), 2)} |"
+        )
+    return lines
+
+
 TITLES = {
     "overhead": ("What the daemon adds", overhead_table, "One connection, kept alive; the fake engine, one word. Medians of the rounds; the worker alone and\nthe daemon took turns."),
     "throughput": ("Speed against llama-server", throughput_table, "Medians; the servers took turns in one run."),
     "cold_start": ("Cold start", cold_start_table, "Medians; the servers took turns."),
+    "swap": ("Changing models", swap_table, "Two files of one model (Q4_1 and Q8_0), four slots of 2,048 tokens. Medians; the servers took turns."),
     "memory": ("Memory over many requests", memory_table, "Eight connections, the fake engine, one word."),
 }
 

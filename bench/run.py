@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measure the daemon: what it adds to a request, its speed against llama-server, its start, its memory.
+"""Measure the daemon: what it adds to a request, its speed against llama-server, its start, its memory, its
+changing of models.
 
-    bench/run.py [--llama-server PATH] [--model FILE] [--quick] [--only overhead,throughput,cold_start,memory]
+    bench/run.py [--llama-server PATH] [--model FILE] [--quick] [--only overhead,throughput,cold_start,memory,swap]
 
 Writes build/bench/results.json and build/bench/results.md (a section for docs/benchmarks.md). See README.md.
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import report
 import sections
+import swap
 from load import build_client
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,6 +29,7 @@ SECTIONS = {
     "memory": sections.memory,
     "cold_start": sections.cold_start,
     "throughput": sections.throughput,
+    "swap": swap.swap,
 }
 
 

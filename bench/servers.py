@@ -121,3 +121,19 @@ class LlamaServer(Server):
     def wait_ready(self):
         self.wait_until(self.healthy, "getting healthy")
         return time.monotonic() - self.spawned_at
+
+
+class LlamaRouter(LlamaServer):
+    """llama.cpp's own server in router mode: a process for each model, one model in memory at a time."""
+
+    def __init__(self, program, folder, threads, slots, context):
+        port = free_port()
+        Server.__init__(
+            self,
+            "llama-server",
+            [
+                program, "--models-dir", folder, "--models-max", 1, "--host", "127.0.0.1", "--port", port,
+                "-t", threads, "-np", slots, "-c", context * slots, "--no-webui",
+            ],
+            port,
+        )  # fmt: skip

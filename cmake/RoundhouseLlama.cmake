@@ -55,6 +55,7 @@ function(rh_llama_source)
   add_subdirectory("${RH_LLAMA_SOURCE}" "${CMAKE_BINARY_DIR}/llama.cpp" EXCLUDE_FROM_ALL SYSTEM)
   add_library(rh_llama INTERFACE)
   target_link_libraries(rh_llama INTERFACE llama ggml)
+  set(RH_BUILD_RPATH "\$ORIGIN/bin" PARENT_SCOPE)
 endfunction()
 
 # The distribution's own libllama-dev and libggml-dev.

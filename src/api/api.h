@@ -80,15 +80,21 @@ unsigned rh_api_http_status(rh_status status);
 bool rh_api_should_retry(rh_status status);
 
 // An OpenAI-shaped error body: {"error":{"message","type","param","code"},"request_id"}. Also used by endpoints that
-// belong to no dialect. `path` picks the dialect's shape where one owns it; NULL is allowed, as is a NULL request_id.
+// belong to no dialect. `path` picks the dialect's shape where one owns it (Ollama's model calls: {"error":"text"}); NULL
+// is allowed, as is a NULL request_id.
 rh_status rh_api_error_body(const char *path, const char *request_id, const rh_error *error, rh_dynbuf *out);
+// A path of Ollama's model calls: /api/tags, /api/show, ...
+bool rh_api_is_ollama_path(const char *path);
 
-// GET /v1/models and /v1/models/{id}.
+// GET /v1/models and /v1/models/{id}. Aliases are told with the model they mean and are no entries of their own: a client
+// that lists models must not load one twice.
 typedef struct rh_api_model {
   const char *name;
   int64_t created;
   const char *state;  // "ready", "loading", "cold", "failed"
   const char *engine;
+  const char *version;         // the part of the name after the last ':'; "" = none
+  const char *const *aliases;  // NULL-terminated; NULL = none
   const rh_model_info *info;  // NULL when not loaded
 } rh_api_model;
 

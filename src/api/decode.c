@@ -21,6 +21,7 @@ rh_status rh_api_decode_begin(rh_decoding *decoding, const char *body, size_t le
   memset((char *)out + offsetof(rh_request, task), 0, sizeof *out - offsetof(rh_request, task));
   out->stream = stream;
   out->choices = 1;
+  out->keep_alive = RH_KEEP_ALIVE_UNSET;
   rh_generate_defaults(&out->generate);
   // What a request does not say. Drawing from the whole distribution of a small, quantized model gives nonsense too
   // often; these are llama-server's values, so that moving from it changes nothing. Each can be set, and 0 (1 for

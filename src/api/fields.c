@@ -100,6 +100,17 @@ static rh_status read_timeout(rh_decoding *decoding, const rh_field *field) {
   return status;
 }
 
+// "5m", "forever", or a number of seconds; negative = for ever, 0 = leave when idle. Ollama's clients write it so.
+static rh_status read_keep_alive(rh_decoding *decoding, const rh_field *field) {
+  const json_t *value = json_object_get(decoding->body, field->name);
+  int64_t *out = &decoding->request->keep_alive;
+  if (json_is_string(value)) return rh_keep_alive_parse(json_string_value(value), out, decoding->error);
+  if (json_is_number(value) && rh_keep_alive_from_seconds(json_number_value(value), out) == RH_OK) return RH_OK;
+  return rh_fail_param(decoding->error, RH_INVALID, field->name,
+                       "\"keep_alive\" must be a time such as \"5m\" or a number of seconds, not %s",
+                       rh_json_type_name(value));
+}
+
 // Other servers' clients say -1 for "off", where we say 0.
 static rh_status read_top_k(rh_decoding *decoding, const rh_field *field) {
   rh_status status = rh_field_int32(decoding, field);
@@ -230,6 +241,7 @@ const rh_field rh_fields_common[] = {
     {.name = "ignore_eos", .read = rh_field_bool, RH_FIELD_REQUEST(generate.ignore_eos)},
     {.name = "stream", .read = rh_field_bool, RH_FIELD_REQUEST(stream)},
     {.name = "timeout", .read = read_timeout},
+    {.name = "keep_alive", .read = read_keep_alive},
     {.name = "priority", .read = rh_field_int32, RH_FIELD_REQUEST(priority), .min = -100, .max = 100},
     {.name = "session", .read = rh_field_string, RH_FIELD_REQUEST(session), .max = RH_API_WORD_BYTES_MAX},
     {.name = NULL},

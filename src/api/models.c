@@ -43,6 +43,13 @@ static void put_model(rh_dynbuf *out, const rh_api_model *model) {
   rh_put(out, ",\"owned_by\":\"roundhouse\",\"roundhouse\":{\"state\":");
   rh_put_string_or_null(out, model->state);
   put_text(out, ",\"engine\":", model->engine);
+  put_text(out, ",\"version\":", model->version != NULL && model->version[0] != '\0' ? model->version : NULL);
+  rh_put(out, ",\"aliases\":[");
+  for (const char *const *alias = model->aliases; alias != NULL && *alias != NULL; alias++) {
+    if (alias != model->aliases) rh_put(out, ",");
+    rh_put_string(out, *alias);
+  }
+  rh_put(out, "]");
   if (model->info != NULL) put_info(out, model->info);
   rh_put(out, "}}");
 }

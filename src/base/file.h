@@ -12,6 +12,14 @@
 
 #define RH_SHA256_HEX 65  // 64 digits and a NUL
 
+// What the names of unfinished files of rh_file_write_atomic begin with: a crash may leave one, which may be deleted.
+#define RH_FILE_TEMPORARY ".unfinished-"
+
+// ENOSPC, EDQUOT and EFBIG: RH_NO_SPACE; ENOENT: RH_NOT_FOUND; ENOMEM: RH_NO_MEMORY; else RH_IO.
+rh_status rh_file_status_from_errno(int number);
+// That status with "cannot WHAT PATH: reason".
+rh_status rh_file_fail(rh_error *error, int number, const char *what, const char *path);
+
 // The whole file into `out` (which bounds it: RH_TOO_LARGE). RH_NOT_FOUND when there is none.
 rh_status rh_file_read(const char *path, rh_dynbuf *out, rh_error *error) RH_MUST_CHECK;
 
@@ -27,7 +35,10 @@ rh_status rh_file_remove_tree(const char *path, rh_error *error) RH_MUST_CHECK;
 int64_t rh_file_tree_bytes(const char *path);
 // Bytes a user may still write on the file system of `path`; -1 when unknown.
 int64_t rh_file_free_bytes(const char *path);
-// Hard link where both lie on one file system, else a copy (reflink where the file system can).
+// Flush a file or folder to disk (fsync).
+rh_status rh_file_sync(const char *path, rh_error *error) RH_MUST_CHECK;
+// Hard link where both lie on one file system, else a copy (reflink where the file system can), not yet flushed.
+// A link `from` is followed. RH_CONFLICT when `to` exists. What could not be written whole is removed.
 rh_status rh_file_link_or_copy(const char *from, const char *to, rh_error *error) RH_MUST_CHECK;
 
 // SHA-256 in pieces.
@@ -35,7 +46,7 @@ typedef struct rh_sha256 rh_sha256;
 rh_sha256 *rh_sha256_new(void);  // NULL when memory is short
 void rh_sha256_update(rh_sha256 *digest, const void *bytes, size_t length);
 void rh_sha256_finish(rh_sha256 *digest, char out[RH_SHA256_HEX]);  // frees the digest
-void rh_sha256_free(rh_sha256 *digest);                              // without finishing; NULL is fine
+void rh_sha256_free(rh_sha256 *digest);                             // without finishing; NULL is fine
 // Of a whole file. `progress` (may be NULL) gets the bytes done so far; false gives up with RH_CANCELLED.
 rh_status rh_sha256_file(const char *path, char out[RH_SHA256_HEX], bool (*progress)(void *ctx, int64_t done),
                          void *ctx, rh_error *error) RH_MUST_CHECK;

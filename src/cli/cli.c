@@ -50,7 +50,7 @@ static void append_overview(rh_dynbuf *out) {
   rh_dynbuf_printf(out, "roundhouse %s serves language models on this machine.\n\n", RH_VERSION);
   rh_dynbuf_append_text(out, "Usage: roundhouse COMMAND [FLAGS] [ARGUMENTS]\n\nCommands:\n");
   for (size_t i = 0; rh_cli_commands[i] != NULL; i++) {
-    rh_dynbuf_printf(out, "  %-8s  %s\n", rh_cli_commands[i]->name, rh_cli_commands[i]->help);
+    rh_dynbuf_printf(out, "  %-9s  %s\n", rh_cli_commands[i]->name, rh_cli_commands[i]->help);
   }
   rh_dynbuf_append_text(
       out,

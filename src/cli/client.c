@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "cli/interrupt.h"
+#include "cli/lines.h"
 
 #define ANSWER_BYTES_MAX ((size_t)16 * 1024 * 1024)
 #define CONNECT_TIMEOUT_MS 3000L
@@ -60,6 +61,7 @@ static rh_status status_of_http(long http_status) {
   switch (http_status) {
     case 404: return RH_NOT_FOUND;
     case 408: return RH_DEADLINE;
+    case 409: return RH_CONFLICT;
     case 413: return RH_TOO_LARGE;
     case 429: return RH_QUEUE_FULL;
     case 501: return RH_UNSUPPORTED;
@@ -201,24 +203,52 @@ static rh_status perform(rh_client *client, call *self, rh_error *error) {
 
 static rh_status collect(void *ctx, const char *bytes, size_t length) { return rh_dynbuf_append(ctx, bytes, length); }
 
-rh_status rh_client_get_json(rh_client *client, const char *path, long timeout_ms, json_t **out, rh_error *error) {
-  *out = NULL;
-  rh_dynbuf body;
-  rh_dynbuf_init(&body, ANSWER_BYTES_MAX);
-  call self = {.easy = new_handle(client->server, path), .sink = collect, .ctx = &body};
-  if (self.easy == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for a request");
-  curl_easy_setopt(self.easy, CURLOPT_TIMEOUT_MS, timeout_ms);
-  rh_status status = perform(client, &self, error);
-  if (self.sink_status != RH_OK) rh_fail(error, self.sink_status, "the answer of %s is too large", client->server);
-  if (status == RH_OK) {
-    rh_error inner = {0};
-    *out = rh_json_parse(rh_dynbuf_data(&body), body.length, &inner);
-    if (*out == NULL) {
-      status = rh_fail(error, RH_PROTOCOL, "%s did not answer with JSON; is it a roundhouse server?", client->server);
-    }
+// What was collected, as JSON. A 2xx answer without a body is no error: *out stays NULL.
+static rh_status parse_answer(const rh_client *client, const rh_dynbuf *body, json_t **out, rh_error *error) {
+  if (body->length == 0) return RH_OK;
+  rh_error inner = {0};
+  *out = rh_json_parse(rh_dynbuf_data(body), body->length, &inner);
+  if (*out != NULL) return RH_OK;
+  return rh_fail(error, RH_PROTOCOL, "%s did not answer with JSON; is it a roundhouse server?", client->server);
+}
+
+rh_status rh_client_call(rh_client *client, const char *method, const char *path, const json_t *body, long timeout_ms,
+                         json_t **out, rh_error *error) {
+  if (out != NULL) *out = NULL;
+  char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+  struct curl_slist *headers = body != NULL ? rh_client_post_headers() : NULL;
+  rh_dynbuf answer;
+  rh_dynbuf_init(&answer, ANSWER_BYTES_MAX);
+  call self = {.sink = collect, .ctx = &answer};
+  if (body == NULL)
+    self.easy = new_handle(client->server, path);
+  else if (text != NULL && headers != NULL)
+    self.easy = rh_client_post_handle(client->server, path, text, headers);
+  rh_status status = RH_OK;
+  if (self.easy == NULL) {
+    status = rh_fail(error, RH_NO_MEMORY, "no memory for a request");
+  } else {
+    curl_easy_setopt(self.easy, CURLOPT_CUSTOMREQUEST, method);
+    curl_easy_setopt(self.easy, CURLOPT_TIMEOUT_MS, timeout_ms);
+    status = perform(client, &self, error);
+    if (self.sink_status != RH_OK) rh_fail(error, self.sink_status, "the answer of %s is too large", client->server);
   }
-  rh_dynbuf_free(&body);
+  json_t *value = NULL;
+  if (status == RH_OK) status = parse_answer(client, &answer, &value, error);
+  if (out != NULL)
+    *out = value;
+  else
+    json_decref(value);
+  rh_dynbuf_free(&answer);
+  curl_slist_free_all(headers);
+  free(text);
   return status;
+}
+
+rh_status rh_client_get_json(rh_client *client, const char *path, long timeout_ms, json_t **out, rh_error *error) {
+  rh_status status = rh_client_call(client, "GET", path, NULL, timeout_ms, out, error);
+  if (status != RH_OK || *out != NULL) return status;
+  return rh_fail(error, RH_PROTOCOL, "%s did not answer with JSON; is it a roundhouse server?", client->server);
 }
 
 rh_status rh_client_post_stream(rh_client *client, const char *path, const json_t *body,
@@ -233,5 +263,29 @@ rh_status rh_client_post_stream(rh_client *client, const char *path, const json_
       self.easy != NULL ? perform(client, &self, error) : rh_fail(error, RH_NO_MEMORY, "no memory for a request");
   curl_slist_free_all(headers);
   free(text);
+  return status;
+}
+
+typedef struct line_sink {
+  rh_lines lines;
+  rh_error error;
+} line_sink;
+
+static rh_status feed_lines(void *ctx, const char *bytes, size_t length) {
+  line_sink *sink = ctx;
+  return rh_lines_feed(&sink->lines, bytes, length, &sink->error);
+}
+
+rh_status rh_client_post_lines(rh_client *client, const char *path, const json_t *body,
+                               rh_status (*line)(void *ctx, const json_t *value, rh_error *error), void *ctx,
+                               rh_error *error) {
+  line_sink sink = {.error = {.status = RH_OK}};
+  rh_lines_init(&sink.lines, line, ctx);
+  rh_status status = rh_client_post_stream(client, path, body, feed_lines, &sink, error);
+  if (sink.error.status != RH_OK)
+    status = rh_fail(error, sink.error.status, "%s", sink.error.message);
+  else if (status == RH_OK)
+    status = rh_lines_end(&sink.lines, error);
+  rh_lines_free(&sink.lines);
   return status;
 }

@@ -30,6 +30,17 @@ rh_status rh_client_post_stream(rh_client *client, const char *path, const json_
                                 rh_status (*sink)(void *ctx, const char *bytes, size_t length), void *ctx,
                                 rh_error *error) RH_MUST_CHECK;
 
+// Any request: `method` is GET, POST or DELETE, `body` may be NULL. *out (may be NULL) is a new reference, or NULL when the
+// answer has no body.
+rh_status rh_client_call(rh_client *client, const char *method, const char *path, const json_t *body, long timeout_ms,
+                         json_t **out, rh_error *error) RH_MUST_CHECK;
+
+// POST `body`; `line` gets each line of an NDJSON answer as it comes (borrowed). A line with an "error" ends the call with
+// what it says, and so does a status of `line` that is not RH_OK (it fills the error). Lines are at most 4 MiB.
+rh_status rh_client_post_lines(rh_client *client, const char *path, const json_t *body,
+                               rh_status (*line)(void *ctx, const json_t *value, rh_error *error), void *ctx,
+                               rh_error *error) RH_MUST_CHECK;
+
 // Shared with the benchmark, which drives many requests at once.
 // A handle for a POST of `body` (borrowed until the request is over), or NULL when memory is short.
 CURL *rh_client_post_handle(const char *server, const char *path, const char *body, struct curl_slist *headers);

@@ -65,6 +65,31 @@ static const rh_cli_command version_command = {.name = "version",
                                                .run = run_version};
 
 const rh_cli_command *const rh_cli_commands[] = {
-    &rh_cli_serve, &rh_cli_run,    &rh_cli_list,  &rh_cli_ps,       &rh_cli_info,
-    &rh_cli_bench, &rh_cli_config, &help_command, &version_command, NULL,
+    // serving and asking
+    &rh_cli_serve,
+    &rh_cli_run,
+    // models on disk
+    &rh_cli_pull,
+    &rh_cli_recommend,
+    &rh_cli_list,
+    &rh_cli_show,
+    &rh_cli_rm,
+    &rh_cli_cp,
+    &rh_cli_verify,
+    &rh_cli_gc,
+    &rh_cli_convert,
+    &rh_cli_quantize,
+    // models of the running server
+    &rh_cli_ps,
+    &rh_cli_load,
+    &rh_cli_stop,
+    &rh_cli_pin,
+    &rh_cli_alias,
+    // the rest
+    &rh_cli_info,
+    &rh_cli_bench,
+    &rh_cli_config,
+    &help_command,
+    &version_command,
+    NULL,
 };

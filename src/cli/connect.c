@@ -4,7 +4,7 @@
 //
 // The rules: a server that was named by flag or variable is asked, and nothing else. Otherwise a model that is a file
 // is served privately; a model's name is asked of the usual server, and when none answers, a private server serves it
-// from the configuration and the models folder.
+// from the configuration, the models folder or the store.
 #include "cli/connect.h"
 
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "cli/local.h"
 #include "cli/output.h"
 #include "flow/limits.h"
 #include "model/names.h"
@@ -104,21 +105,40 @@ static rh_status private_for_path(const char *path, int64_t slots, rh_session *o
   return start_private(name, path, slots, out, error);
 }
 
+// A stored model of that name (or alias), served from its file.
+static rh_status private_for_stored(const char *name, int64_t slots, rh_session *out, rh_error *error) {
+  rh_local local;
+  rh_stored stored = {.folder = NULL};
+  rh_status status = rh_local_open(NULL, false, &local, error);
+  if (status != RH_OK) return status;
+  status = rh_local_find(&local, name, true, &stored, error);
+  char *path = status == RH_OK ? rh_stored_entry_path(&stored) : NULL;
+  if (status == RH_OK && path == NULL) status = rh_fail(error, RH_NO_MEMORY, "no memory for a path");
+  if (status == RH_OK) status = start_private(name, path, slots, out, error);
+  free(path);
+  rh_stored_release(&stored);
+  rh_local_close(&local);
+  return status;
+}
+
 static rh_status private_for_name(const char *server, const char *name, int64_t slots, rh_session *out,
                                   rh_error *error) {
   rh_error inner = {0};
   rh_configuration *conf = rh_connect_configuration(&inner);
   if (conf == NULL) return rh_fail(error, RH_INVALID, "%s", inner.message);
   const rh_model_spec *spec = rh_catalogue_find(conf->catalogue, name);
+  rh_error stored = {0};
   rh_status status;
   if (spec != NULL) {
     status = start_private(spec->name, spec->path, slots, out, error);
+  } else if ((status = private_for_stored(name, slots, out, &stored)) != RH_NOT_FOUND) {
+    if (status != RH_OK) *error = stored;
   } else {
     const char *near = rh_catalogue_nearest(conf->catalogue, name);
     status =
         rh_fail(error, RH_IO, "no server answers at %s, and no model \"%s\" is in %s%s%s; %s%s%s", server, name,
                 conf->settings.models_dir, conf->file != NULL ? " or in " : "", conf->file != NULL ? conf->file : "",
-                near != NULL ? "did you mean \"" : "give a .gguf file or start roundhouse serve",
+                near != NULL ? "did you mean \"" : "give a .gguf file, or get the model with roundhouse pull",
                 near != NULL ? near : "", near != NULL ? "\"?" : "");
   }
   rh_configuration_free(conf);

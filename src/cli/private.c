@@ -13,13 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/subprocess.h"
 #include "base/text.h"
 #include "cli/interrupt.h"
 
@@ -89,28 +89,10 @@ static void *read_log(void *ctx) {
   return NULL;
 }
 
-// In the child, between fork and exec: only calls that are safe there.
-static void become_server(char *const *arguments, int log_fd, pid_t parent) {
-  // Ctrl-C on the terminal is for us; we end the server ourselves.
-  setpgid(0, 0);
-  prctl(PR_SET_PDEATHSIG, SIGTERM);
-  if (getppid() != parent) _exit(127);  // the parent died before the line above
-  struct sigaction normal;
-  memset(&normal, 0, sizeof normal);
-  normal.sa_handler = SIG_DFL;
-  sigaction(SIGINT, &normal, NULL);
-  sigaction(SIGTERM, &normal, NULL);
-  sigaction(SIGPIPE, &normal, NULL);
-  int none = open("/dev/null", O_RDWR);
-  if (none < 0 || dup2(none, 0) < 0 || dup2(none, 1) < 0 || dup2(log_fd, 2) < 0) _exit(127);
-  execv("/proc/self/exe", arguments);
-  _exit(127);
-}
-
 static rh_status spawn(rh_private *self, const char *const *flags, rh_error *error) {
   // A short grace: the person at the terminal is waiting for the prompt.
-  static const char *const fixed[] = {"roundhouse", "serve",        "--listen", "127.0.0.1:0", "--shutdown-grace",
-                                      "1s",         "--log-format", "json",     "--log-level", "info"};
+  static const char *const fixed[] = {"/proc/self/exe", "serve", "--listen",    "127.0.0.1:0", "--shutdown-grace", "1s",
+                                      "--log-format",   "json",  "--log-level", "info"};
   const char *arguments[ARGUMENTS_MAX + 1];
   size_t count = sizeof fixed / sizeof *fixed;
   memcpy(arguments, fixed, sizeof fixed);
@@ -118,14 +100,21 @@ static rh_status spawn(rh_private *self, const char *const *flags, rh_error *err
   arguments[count] = NULL;
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return rh_fail(error, RH_INTERNAL, "cannot make a pipe: %s", strerror(errno));
-  pid_t parent = getpid();
-  self->pid = fork();
-  // execv takes its strings as if they could be changed, for reasons of history; it does not change them.
-  if (self->pid == 0) become_server((char *const *)(uintptr_t)arguments, ends[1], parent);
+  // Ctrl-C on the terminal is for us; we end the server ourselves, and the kernel does when we cannot.
+  rh_subprocess_options options = {.argv = arguments,
+                                   .argv0 = "roundhouse",
+                                   .input = -1,
+                                   .output = -1,
+                                   .error_output = ends[1],
+                                   .extra = -1,
+                                   .own_group = true,
+                                   .ends_with_us = true};
+  rh_error reason = {0};
+  rh_status status = rh_subprocess_spawn(&options, &self->pid, &reason);
   close(ends[1]);
-  if (self->pid < 0) {
+  if (status != RH_OK) {
     close(ends[0]);
-    return rh_fail(error, RH_INTERNAL, "cannot start a private server: %s", strerror(errno));
+    return rh_fail(error, RH_INTERNAL, "no private server: %s", reason.message);
   }
   self->log_fd = ends[0];
   if (pthread_create(&self->reader, NULL, read_log, self) != 0) {

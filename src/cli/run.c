@@ -15,6 +15,7 @@
 #include "base/utf8.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/offer.h"
 #include "cli/output.h"
 
 #define PROMPT_BYTES_MAX ((size_t)16 * 1024 * 1024)
@@ -203,7 +204,13 @@ static int run_with(rh_run_state *state, const rh_cli_args *args) {
     code = rh_cli_fail_status(&error);
   else if (!chat && text.length == 0)
     code = rh_cli_fail(RH_EXIT_USAGE, "there is no text to answer; add it after the model");
-  else if (rh_session_open(state->options.server, args->words[0], 0, &state->session, &error) != RH_OK)
+  else
+    code = rh_offer_pull(state->options.server, args->words[0]);
+  if (code != RH_EXIT_OK) {
+    rh_dynbuf_free(&text);
+    return code;
+  }
+  if (rh_session_open(state->options.server, args->words[0], 0, &state->session, &error) != RH_OK)
     code = rh_cli_fail_status(&error);
   else
     code = chat ? rh_chat_run(state) : run_once(state, rh_dynbuf_data(&text));
@@ -233,7 +240,8 @@ const rh_cli_command rh_cli_run = {
     .help = "Answer a text in the terminal, or chat when there is none",
     .details =
         "MODEL is a name that the server knows (see roundhouse list) or a .gguf file. Text may also be piped in.\n"
-        "When no server answers, or MODEL is a file, a private server is started for as long as the command runs.\n",
+        "When no server answers, or MODEL is a file, a private server is started for as long as the command runs.\n"
+        "On a terminal, a model that is not here but in the catalogue is pulled after a question.\n",
     .flags = rh_run_flags,
     .flag_count = sizeof rh_run_flags / sizeof *rh_run_flags,
     .run = run,

@@ -2,17 +2,13 @@
 //
 // The account of a request: metrics, one log line, and /last_request_stats. The prompt itself is never written, only a
 // hash of it, unless "log_prompts" asks for it.
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "base/version.h"
 #include "daemon/internal.h"
 
 #define HASH_DIGITS 16
@@ -174,73 +170,4 @@ void rh_account_plain(rh_daemon *daemon, const char *route, unsigned status) {
   snprintf(text, sizeof text, "%u", status);
   const char *labels[] = {"", "", "", "", route, text, "", ""};
   rh_metrics_add(daemon->metrics, RH_M_REQUESTS, labels, 1);
-}
-
-// --- gauges that are read when somebody looks ----------------------------------------------------------------------
-
-static double open_fds(void) {
-  DIR *folder = opendir("/proc/self/fd");
-  if (folder == NULL) return 0;
-  double found = -3;  // ".", ".." and the folder itself
-  while (readdir(folder) != NULL) found++;
-  closedir(folder);
-  return found;
-}
-
-static double resident_bytes(void) {
-  FILE *file = fopen("/proc/self/statm", "re");
-  long total = 0, resident = 0;
-  if (file == NULL) return 0;
-  if (fscanf(file, "%ld %ld", &total, &resident) != 2) resident = 0;
-  fclose(file);
-  return (double)resident * (double)sysconf(_SC_PAGESIZE);
-}
-
-static double cpu_seconds(void) {
-  struct rusage usage;
-  if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
-  return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-         (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-static void read_model(rh_metrics *metrics, const rh_served *served) {
-  const char *model = served->spec->name;
-  const rh_worker_stats *stats = rh_member_stats(served->member);
-  const rh_model_info *info = rh_member_info(served->member);
-  const char *device_labels[] = {model, served->spec->engine, info != NULL ? info->device : ""};
-  const struct {
-    const char *kind;
-    uint64_t value;
-  } tokens[] = {
-      {"prompt", stats->prompt_tokens}, {"cached", stats->cached_tokens}, {"generated", stats->generated_tokens}};
-  rh_metrics_set(metrics, RH_M_WORKER_UP, device_labels, rh_member_get_state(served->member) == RH_MEMBER_READY);
-  rh_metrics_set(metrics, RH_M_ENGINE_STEPS, device_labels, (double)stats->steps);
-  rh_metrics_set(metrics, RH_M_WORKER_RESTARTS, &model, (double)rh_member_restarts(served->member));
-  rh_metrics_set(metrics, RH_M_WORKER_RSS, &model, (double)stats->rss_bytes);
-  rh_metrics_set(metrics, RH_M_RUNS_ACTIVE, &model, (double)stats->active_runs);
-  rh_metrics_set(metrics, RH_M_RUNS_PAUSED, &model, (double)stats->paused_runs);
-  rh_metrics_set(metrics, RH_M_RUNS_CANCELLED, &model, (double)stats->cancelled_runs);
-  rh_metrics_set(metrics, RH_M_QUEUE_DEPTH, &model, (double)rh_sched_queued(served->queue));
-  rh_metrics_set(metrics, RH_M_RETRIES, &model, (double)rh_sched_model_counts(served->queue)->retried);
-  rh_metrics_set(metrics, RH_M_MODEL_LOAD_SECONDS, &model, info != NULL ? info->load_ms / 1000.0 : 0);
-  for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
-    const char *labels[] = {model, tokens[i].kind};
-    rh_metrics_set(metrics, RH_M_ENGINE_TOKENS, labels, (double)tokens[i].value);
-  }
-}
-
-rh_status rh_account_render(rh_daemon *daemon, rh_dynbuf *out) {
-  rh_metrics *metrics = daemon->metrics;
-  for (size_t i = 0; i < daemon->served_count; i++) read_model(metrics, &daemon->served[i]);
-  const char *version = RH_VERSION;
-  rh_metrics_set(metrics, RH_M_IN_FLIGHT, NULL, (double)daemon->calls.count);
-  rh_metrics_set(metrics, RH_M_HTTP_CONNECTIONS, NULL, (double)rh_http_server_connections(daemon->http));
-  rh_metrics_set(metrics, RH_M_UPTIME, NULL, rh_ns_to_s(rh_clock_now_ns() - daemon->started_ns));
-  rh_metrics_set(metrics, RH_M_BUILD_INFO, &version, 1);
-  rh_metrics_set(metrics, RH_M_PROCESS_RSS, NULL, resident_bytes());
-  rh_metrics_set(metrics, RH_M_PROCESS_FDS, NULL, open_fds());
-  rh_metrics_set(metrics, RH_M_PROCESS_CPU, NULL, cpu_seconds());
-  rh_metrics_add(metrics, RH_M_CACHE_HITS, NULL, 0);
-  rh_metrics_add(metrics, RH_M_RATE_LIMITED, NULL, 0);
-  return rh_metrics_render(metrics, out);
 }

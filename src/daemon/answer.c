@@ -37,7 +37,7 @@ static void answer_whole(rh_call *call, unsigned status, const rh_dynbuf *body) 
 }
 
 static unsigned retry_after(const rh_call *call) {
-  return call->served != NULL ? rh_sched_retry_after_s(call->served->queue) : 1;
+  return call->served != NULL ? rh_sched_retry_after_s(rh_served_queue(call->served)) : 1;
 }
 
 void rh_answer_error(rh_call *call) {
@@ -82,7 +82,7 @@ static void note_backend(rh_call *call) {
 // What the account needs is read off the events as they pass.
 static void note(rh_call *call, const rh_event *event) {
   if (event->kind == RH_EVENT_START) {
-    call->meta.info = rh_member_info(call->served->member);
+    call->meta.info = rh_member_info(rh_served_member(call->served));
     if (!call->started) note_backend(call);
     call->started = true;
   } else if (event->kind == RH_EVENT_DELTA && event->as.delta.token_count > 0) {

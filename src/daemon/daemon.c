@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Wiring: settings to members, queues, listener and loop; signals; an orderly end.
+// Wiring: settings to models, listener and loop; signals; an orderly end.
 //
 // One thread runs everything here. The end has two parts: first requests (those that run may finish within the grace
 // time, new ones are refused), then workers (told to unload, killed when they do not).
@@ -19,36 +19,24 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "daemon/chores.h"
 #include "daemon/internal.h"
+#include "daemon/pull_jobs.h"
 
 #define UNLOAD_GRACE_NS (2 * RH_NS_PER_S)
 
-rh_served *rh_daemon_find_model(rh_daemon *daemon, const char *name, const char **reason) {
-  bool any = name == NULL || name[0] == '\0' || strcmp(name, "default") == 0 || strcmp(name, "auto") == 0;
-  *reason = any ? "the default model" : "named by the request";
-  const char *wanted = any ? daemon->settings->default_model : name;
-  if (wanted == NULL || wanted[0] == '\0') return daemon->served_count > 0 ? &daemon->served[0] : NULL;
-  for (size_t i = 0; i < daemon->served_count; i++) {
-    if (strcmp(daemon->served[i].spec->name, wanted) == 0) return &daemon->served[i];
-  }
-  return NULL;
-}
-
 // --- the end -------------------------------------------------------------------------------------------------------
 
-static bool workers_gone(const rh_daemon *daemon) {
-  for (size_t i = 0; i < daemon->served_count; i++) {
-    if (rh_member_pid(daemon->served[i].member) > 0) return false;
-  }
-  return true;
+void rh_daemon_all_gone(void *ctx) {
+  rh_daemon *daemon = ctx;
+  rh_loop_stop(daemon->loop);
 }
 
 static void leave(rh_daemon *daemon) {
   if (daemon->leaving) return;
   daemon->leaving = true;
   rh_loop_timer_cancel(daemon->loop, &daemon->grace);
-  for (size_t i = 0; i < daemon->served_count; i++) rh_member_unload(daemon->served[i].member, UNLOAD_GRACE_NS);
-  if (workers_gone(daemon)) rh_loop_stop(daemon->loop);
+  rh_manager_leave(daemon->manager, UNLOAD_GRACE_NS);
 }
 
 static void on_leave(void *ctx) { leave(ctx); }
@@ -64,7 +52,8 @@ static void on_grace_over(void *ctx) {
 }
 
 void rh_daemon_call_done(rh_daemon *daemon) {
-  if (daemon->stopping && daemon->calls.count == 0) rh_loop_timer_set(daemon->loop, &daemon->leave, 0);
+  bool quiet = daemon->calls.count == 0 && daemon->operations.count == 0;
+  if (daemon->stopping && quiet) rh_loop_timer_set(daemon->loop, &daemon->leave, 0);
 }
 
 static void stop(rh_daemon *daemon, const char *signal_name) {
@@ -79,6 +68,11 @@ static void stop(rh_daemon *daemon, const char *signal_name) {
          rh_log_num("grace_s", rh_ns_to_s(daemon->settings->shutdown_grace)));
   rh_http_server_stop_listening(daemon->http);
   rh_loop_timer_set(daemon->loop, &daemon->grace, daemon->settings->shutdown_grace);
+  // What a person asked for (a load, a pull) need not be finished now: what has come of a pull is kept.
+  rh_error error;
+  (void)rh_fail(&error, RH_UNAVAILABLE, "the server is shutting down; try again in a moment");
+  rh_operations_stop(daemon, &error);
+  rh_pull_jobs_stop(daemon);
   rh_daemon_call_done(daemon);
 }
 
@@ -92,59 +86,6 @@ static void on_signal(void *ctx, uint32_t events) {
 }
 
 // --- the beginning -------------------------------------------------------------------------------------------------
-
-static void on_member_state(void *ctx, rh_member *member, rh_member_state state) {
-  rh_served *served = ctx;
-  if (served->queue != NULL) rh_sched_member_state(served->queue, state);
-  if (served->daemon->leaving && rh_member_pid(member) == 0 && workers_gone(served->daemon)) {
-    rh_loop_stop(served->daemon->loop);
-  }
-}
-
-static rh_status serve_model(rh_daemon *daemon, size_t index, rh_error *error) {
-  const rh_settings *s = daemon->settings;
-  rh_served *served = &daemon->served[index];
-  served->daemon = daemon;
-  served->spec = rh_catalogue_at(daemon->configuration->catalogue, index);
-  rh_member_options options = {
-      .name = served->spec->name,
-      .worker_path = s->worker,
-      .load = {.engine = served->spec->engine, .path = served->spec->path, .options = served->spec->options},
-      .start_timeout_ns = s->start_timeout,
-      .load_timeout_ns = s->load_timeout,
-      .ping_interval_ns = s->ping_interval,
-      .ping_timeout_ns = s->ping_timeout,
-      .step_timeout_ns = s->step_timeout,
-      .cancel_grace_ns = s->cancel_grace,
-      .backoff_min_ns = s->backoff_min,
-      .backoff_max_ns = s->backoff_max,
-  };
-  rh_member_listener listener = {.state = on_member_state, .ctx = served};
-  rh_status status = rh_member_new(daemon->loop, &options, &listener, &served->member, error);
-  if (status != RH_OK) return status;
-  daemon->served_count = index + 1;
-  if (rh_sched_add_model(daemon->sched, served->member, (size_t)served->spec->queue_max, &served->queue) != RH_OK) {
-    return rh_fail(error, RH_NO_MEMORY, "no memory for the models' queues");
-  }
-  return RH_OK;
-}
-
-static rh_status serve_models(rh_daemon *daemon, rh_error *error) {
-  size_t count = rh_catalogue_count(daemon->configuration->catalogue);
-  daemon->served = calloc(count + 1, sizeof *daemon->served);
-  if (daemon->served == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for %zu models", count);
-  for (size_t i = 0; i < count; i++) {
-    rh_status status = serve_model(daemon, i, error);
-    if (status != RH_OK) return status;
-  }
-  const char *reason = NULL;
-  const char *wanted = daemon->settings->default_model;
-  if (wanted != NULL && wanted[0] != '\0' && rh_daemon_find_model(daemon, wanted, &reason) == NULL) {
-    return rh_fail(error, RH_INVALID, "the default model '%s' is not among the %zu models of this server", wanted,
-                   count);
-  }
-  return RH_OK;
-}
 
 static rh_status listen_http(rh_daemon *daemon, rh_error *error) {
   const rh_settings *s = daemon->settings;
@@ -202,14 +143,16 @@ static rh_status open_daemon(rh_daemon *daemon, rh_error *error) {
   daemon->leave = (rh_timer){.fn = on_leave, .ctx = daemon};
   raise_descriptor_limit(daemon->settings);
   rh_status status = watch_signals(daemon, error);
-  if (status == RH_OK) status = serve_models(daemon, error);
+  if (status == RH_OK) status = rh_models_open(daemon, error);
   if (status == RH_OK) status = listen_http(daemon, error);
   return status;
 }
 
 static void close_daemon(rh_daemon *daemon) {
   rh_http_server_free(daemon->http);  // ends every call, and with it every job
-  for (size_t i = 0; i < daemon->served_count; i++) rh_member_free(daemon->served[i].member);
+  rh_pull_jobs_free(daemon);
+  rh_chores_free(daemon);
+  rh_models_close(daemon);
   rh_sched_free(daemon->sched);
   if (daemon->loop != NULL) {
     rh_loop_timer_cancel(daemon->loop, &daemon->grace);
@@ -219,7 +162,6 @@ static void close_daemon(rh_daemon *daemon) {
   if (daemon->signals.fd >= 0) close(daemon->signals.fd);
   rh_loop_free(daemon->loop);
   rh_metrics_free(daemon->metrics);
-  free(daemon->served);
   rh_configuration_free(daemon->configuration);
 }
 
@@ -231,6 +173,9 @@ int rh_daemon_main(rh_configuration *configuration) {
       .signals.fd = -1,
   };
   rh_list_init(&daemon.calls);
+  rh_list_init(&daemon.operations);
+  rh_list_init(&daemon.pulls);
+  rh_list_init(&daemon.chores);
   rh_log_setup(STDERR_FILENO, (rh_log_level)daemon.settings->log_level, (rh_log_format)daemon.settings->log_format);
   rh_error error = {0};
   int exit_status = 0;
@@ -239,11 +184,9 @@ int rh_daemon_main(rh_configuration *configuration) {
     exit_status = 1;
   } else {
     RH_LOG(RH_LOG_INFO, "listening", rh_log_str("address", rh_http_server_address(daemon.http)),
-           rh_log_str("version", RH_VERSION), rh_log_int("models", (int64_t)daemon.served_count),
+           rh_log_str("version", RH_VERSION), rh_log_int("models", (int64_t)rh_manager_count(daemon.manager)),
            rh_log_int("pid", getpid()), rh_log_num("start_ms", rh_ns_to_ms(rh_clock_now_ns() - daemon.started_ns)));
-    const char *reason = NULL;
-    rh_served *first = daemon.settings->preload ? rh_daemon_find_model(&daemon, NULL, &reason) : NULL;
-    if (first != NULL) rh_member_start(first->member);
+    rh_models_preload(&daemon);
     if (rh_loop_run(daemon.loop) != RH_OK) exit_status = 1;
     RH_LOG(RH_LOG_INFO, "stopped", rh_log_int("exit_status", exit_status));
   }

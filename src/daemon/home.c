@@ -29,18 +29,20 @@ static const char *const head =
 
 static void append_html_models(const rh_daemon *daemon, rh_dynbuf *out) {
   (void)rh_dynbuf_append_text(out, "<h2>Models</h2><table><tr><th>Name<th>State<th>Engine<th>Running<th>Waiting</tr>");
-  for (size_t i = 0; i < daemon->served_count; i++) {
-    const rh_served *served = &daemon->served[i];
+  for (size_t i = 0; i < rh_manager_count(daemon->manager); i++) {
+    const rh_served *served = rh_manager_at(daemon->manager, i);
+    const rh_member *member = rh_served_member(served);
     (void)rh_dynbuf_append_text(out, "<tr><td>");
-    append_escaped(out, served->spec->name);
-    (void)rh_dynbuf_printf(out, "<td>%s", rh_member_state_name(rh_member_get_state(served->member)));
-    if (rh_member_get_state(served->member) == RH_MEMBER_FAILED) {
+    append_escaped(out, rh_served_spec(served)->name);
+    (void)rh_dynbuf_printf(out, "<td>%s", rh_member_state_name(rh_member_get_state(member)));
+    if (rh_member_get_state(member) == RH_MEMBER_FAILED) {
       (void)rh_dynbuf_append_text(out, ": ");
-      append_escaped(out, rh_member_failure(served->member)->message);
+      append_escaped(out, rh_member_failure(member)->message);
     }
     (void)rh_dynbuf_append_text(out, "<td>");
-    append_escaped(out, served->spec->engine);
-    (void)rh_dynbuf_printf(out, "<td>%zu<td>%zu</tr>", rh_sched_running(served->queue), rh_sched_queued(served->queue));
+    append_escaped(out, rh_served_spec(served)->engine);
+    (void)rh_dynbuf_printf(out, "<td>%zu<td>%zu</tr>", rh_sched_running(rh_served_queue(served)),
+                           rh_sched_queued(rh_served_queue(served)));
   }
   (void)rh_dynbuf_append_text(out, "</table>");
 }
@@ -61,16 +63,16 @@ static void render_html(const rh_daemon *daemon, rh_dynbuf *out) {
   }
   (void)rh_dynbuf_append_text(out,
                               "<a href=\"/v1/models\">/v1/models</a> <a href=\"/health\">/health</a> "
-                              "<a href=\"/metrics\">/metrics</a> "
+                              "<a href=\"/metrics\">/metrics</a> <a href=\"/api/models\">/api/models</a> "
                               "<a href=\"/last_request_stats\">/last_request_stats</a></p></html>\n");
 }
 
 static void render_text(const rh_daemon *daemon, rh_dynbuf *out) {
   (void)rh_dynbuf_printf(out, "Roundhouse %s is running\n\nModels:\n", RH_VERSION);
-  for (size_t i = 0; i < daemon->served_count; i++) {
-    const rh_served *served = &daemon->served[i];
-    (void)rh_dynbuf_printf(out, "  %s (%s)\n", served->spec->name,
-                           rh_member_state_name(rh_member_get_state(served->member)));
+  for (size_t i = 0; i < rh_manager_count(daemon->manager); i++) {
+    const rh_served *served = rh_manager_at(daemon->manager, i);
+    (void)rh_dynbuf_printf(out, "  %s (%s)\n", rh_served_spec(served)->name,
+                           rh_member_state_name(rh_member_get_state(rh_served_member(served))));
   }
   (void)rh_dynbuf_append_text(out, "\nEndpoints:\n");
   for (const rh_api_endpoint *const *at = rh_api_all(); *at != NULL; at++) {
@@ -78,7 +80,9 @@ static void render_text(const rh_daemon *daemon, rh_dynbuf *out) {
   }
   (void)rh_dynbuf_append_text(out,
                               "  GET  /v1/models\n  GET  /v1/models/{id}\n  GET  /health\n  GET  /metrics\n"
-                              "  GET  /last_request_stats\n");
+                              "  GET  /last_request_stats\n"
+                              "  GET  /api/models\n  GET  /api/models/status/{id}\n  GET  /api/models/catalogue\n"
+                              "  POST /api/models/load, unload, pin, alias, pull, copy\n  DELETE /api/models/{id}\n");
 }
 
 void rh_page_home(rh_daemon *daemon, rh_http_exchange *exchange, const char *id, rh_page_answer *answer) {

@@ -2,13 +2,19 @@
 //
 // Private to src/daemon: the daemon's one state and the life of one request.
 //
-//   daemon.c   wiring, signals, shutdown
-//   request.c  the spine: the table of steps a request goes through
-//   answer.c   events to bytes to the client, back-pressure
-//   account.c  what is counted, logged and remembered of a request
-//   routes.c   endpoints that run no model
-//   cors.c     which web pages may call us
-//   headers.c  headers that every answer carries
+//   daemon.c     wiring, signals, shutdown
+//   models.c     the store, the manager, what the machine has: which models there are
+//   request.c    the spine: the table of steps a request goes through
+//   answer.c     events to bytes to the client, back-pressure
+//   account.c    what is counted, logged and remembered of a request
+//   gauges.c     what is read when somebody looks at the metrics
+//   routes.c     from a path to who answers it
+//   pages.c      endpoints that run no model and have no body
+//   operation.c  those that have a body, take time or stream lines: admin*.c, ollama.c
+//   pull_jobs.c  pulls, each a process of its own
+//   chores.c     changes of the store that may take long, the same way; child.c is what both use
+//   cors.c       which web pages may call us
+//   headers.c    headers that every answer carries
 #ifndef RH_DAEMON_INTERNAL_H
 #define RH_DAEMON_INTERNAL_H
 
@@ -21,18 +27,22 @@
 #include "daemon/metrics.h"
 #include "fleet/fleet.h"
 #include "http/http.h"
+#include "manager/manager.h"
 #include "sched/sched.h"
 
 typedef struct rh_daemon rh_daemon;
 typedef struct rh_call rh_call;
 
-// One model that this daemon serves: its place in the catalogue, its worker, its queue.
-typedef struct rh_served {
-  rh_daemon *daemon;
-  const rh_model_spec *spec;
-  rh_member *member;
-  rh_sched_model *queue;
-} rh_served;
+// Who answers an exchange: the first member of whatever its user pointer points at.
+typedef struct rh_handler rh_handler;
+typedef struct rh_handler_ops {
+  void (*request)(rh_handler *handler);  // the whole request is here
+  void (*drain)(rh_handler *handler);    // a stream that was told WAIT has room again
+  void (*done)(rh_handler *handler);     // the exchange is over: free it
+} rh_handler_ops;
+struct rh_handler {
+  const rh_handler_ops *ops;
+};
 
 // The last finished request, as plain values: they become JSON only when somebody asks for them.
 typedef struct rh_last_request {
@@ -58,10 +68,15 @@ struct rh_daemon {
   rh_loop *loop;
   rh_http_server *http;
   rh_sched *sched;
-  rh_served *served;
-  size_t served_count;
+  rh_store *store;  // NULL = it cannot be used
+  rh_manager *manager;
+  rh_broker_limits limits;
+  json_t *unserved;  // what the store has and no engine of this build serves; an array
   rh_metrics *metrics;
-  rh_list calls;  // requests that are not done
+  rh_list calls;       // requests that are not done
+  rh_list operations;  // the same of operations
+  rh_list pulls;       // pull_jobs.c
+  rh_list chores;      // chores.c
   char host[256];
   uint64_t started_ns;
   rh_watch signals;
@@ -95,6 +110,7 @@ typedef struct rh_part {
 } rh_part;
 
 struct rh_call {
+  rh_handler handler;  // first: see rh_handler
   rh_daemon *daemon;
   rh_http_exchange *exchange;
   rh_list_node node;
@@ -104,7 +120,7 @@ struct rh_call {
   rh_arena *arena;
   rh_request request;
   rh_dynbuf warnings;
-  rh_served *served;
+  rh_served *served;  // held while the call lives; NULL = none was chosen
   rh_part *parts;
   size_t part_count;
   rh_encoder *encoder;
@@ -129,7 +145,6 @@ struct rh_call {
 // request.c
 void rh_call_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_api_endpoint *endpoint);
 void rh_call_advance(rh_call *call);                      // run steps until one parks
-void rh_call_gone(rh_call *call);                         // the client left or the answer is complete: free
 void rh_call_fail(rh_call *call, const rh_error *error);  // stop its work, answer with the error
 void rh_call_stop_work(rh_call *call);                    // cancel every job that is not over
 
@@ -144,7 +159,15 @@ void rh_answer_plain_error(rh_daemon *daemon, rh_http_exchange *exchange, const 
 void rh_account_call(rh_call *call);
 json_t *rh_account_last(const rh_daemon *daemon);  // the last finished request; a new reference
 void rh_account_plain(rh_daemon *daemon, const char *route, unsigned status);
-rh_status rh_account_render(rh_daemon *daemon, rh_dynbuf *out) RH_MUST_CHECK;
+
+// gauges.c
+rh_status rh_gauges_render(rh_daemon *daemon, rh_dynbuf *out) RH_MUST_CHECK;
+void rh_gauges_model_event(rh_daemon *daemon, const rh_manager_event *event);  // counts what the manager tells
+
+// models.c
+rh_status rh_models_open(rh_daemon *daemon, rh_error *error) RH_MUST_CHECK;
+void rh_models_close(rh_daemon *daemon);
+void rh_models_preload(rh_daemon *daemon);
 
 // headers.c
 void rh_headers_common(rh_daemon *daemon, rh_http_exchange *exchange, const char *id);
@@ -160,8 +183,11 @@ void rh_routes_request(void *ctx, rh_http_exchange *exchange);
 void rh_routes_drain(void *ctx, rh_http_exchange *exchange);
 void rh_routes_done(void *ctx, rh_http_exchange *exchange, bool complete);
 
+// operation.c
+void rh_operations_stop(rh_daemon *daemon, const rh_error *error);  // those that are not answered get `error`
+
 // daemon.c
-rh_served *rh_daemon_find_model(rh_daemon *daemon, const char *name, const char **reason);
-void rh_daemon_call_done(rh_daemon *daemon);  // a call has ended; a shutdown may be waiting for it
+void rh_daemon_call_done(rh_daemon *daemon);  // a call or operation has ended; a shutdown may be waiting for it
+void rh_daemon_all_gone(void *daemon);        // the last worker has ended
 
 #endif

@@ -59,6 +59,22 @@ const rh_metric_def rh_daemon_metrics[RH_M_COUNT] = {
         COUNTER("worker_restarts_total", "Times a model's worker was lost and started again", MODEL),
     [RH_M_WORKER_RSS] = GAUGE("worker_resident_memory_bytes", "Resident memory of a model's worker", MODEL),
     [RH_M_MODEL_LOAD_SECONDS] = GAUGE("model_load_seconds", "Time the last load of a model took", MODEL),
+    [RH_M_MODELS_LOADED] = GAUGE("models_loaded", "Models that are in memory and ready", NULL),
+    [RH_M_MODELS_WAITING] = GAUGE("models_waiting", "Models that wait for memory", NULL),
+    [RH_M_MODEL_MEMORY] =
+        GAUGE("model_memory_bytes", "Memory of a model: reserved for it, resident, and on GPUs", MODEL, "kind"),
+    [RH_M_MEMORY_BUDGET] = GAUGE("memory_budget_bytes", "Memory that all models together may take", "device"),
+    [RH_M_MEMORY_RESERVED] = GAUGE("memory_reserved_bytes", "Memory that counts against the budget now", NULL),
+    [RH_M_MODEL_LOADS] = COUNTER("model_loads_total", "Loads of a model, by result", MODEL, "result"),
+    [RH_M_MODEL_LOAD_WAIT] = HISTOGRAM(
+        "model_load_wait_seconds", "Time from the wish for a model until it was ready", duration_buckets, MODEL),
+    [RH_M_MODEL_EVICTIONS] =
+        COUNTER("model_evictions_total", "Times a model left memory, by reason", MODEL, "reason"),
+    [RH_M_MODEL_HOLDS] = COUNTER("model_holds_total", "Times a busy model was drained to make room", NULL),
+    [RH_M_MODEL_REFUSALS] = COUNTER("model_refusals_total", "Loads refused because there is no room", NULL),
+    [RH_M_SWAPS] = COUNTER("swaps_total", "Hot swaps of aliases, by result", "result"),
+    [RH_M_PULLS] = COUNTER("pulls_total", "Pulls asked for over HTTP, by result", "result"),
+    [RH_M_PULLS_RUNNING] = GAUGE("pulls_running", "Pulls that run now", NULL),
     [RH_M_HTTP_CONNECTIONS] = GAUGE("http_connections", "Open client connections", NULL),
     [RH_M_UPTIME] = GAUGE("uptime_seconds", "Time since the daemon started", NULL),
     [RH_M_BUILD_INFO] = GAUGE("build_info", "Always 1; the labels say what runs", "version"),

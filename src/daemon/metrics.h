@@ -30,6 +30,19 @@ typedef enum rh_metric_id {
   RH_M_WORKER_RESTARTS,     // response model
   RH_M_WORKER_RSS,          // response model
   RH_M_MODEL_LOAD_SECONDS,  // response model
+  RH_M_MODELS_LOADED,
+  RH_M_MODELS_WAITING,
+  RH_M_MODEL_MEMORY,     // response model, kind
+  RH_M_MEMORY_BUDGET,    // device
+  RH_M_MEMORY_RESERVED,
+  RH_M_MODEL_LOADS,      // response model, result
+  RH_M_MODEL_LOAD_WAIT,  // response model
+  RH_M_MODEL_EVICTIONS,  // response model, reason
+  RH_M_MODEL_HOLDS,
+  RH_M_MODEL_REFUSALS,
+  RH_M_SWAPS,  // result
+  RH_M_PULLS,  // result
+  RH_M_PULLS_RUNNING,
   RH_M_HTTP_CONNECTIONS,
   RH_M_UPTIME,
   RH_M_BUILD_INFO,  // version

@@ -27,6 +27,7 @@ typedef struct rh_operation_route {
 } rh_operation_route;
 
 struct rh_operation {
+  rh_handler handler;  // first: see rh_handler
   rh_daemon *daemon;
   rh_http_exchange *exchange;
   const rh_operation_route *route;
@@ -40,6 +41,11 @@ struct rh_operation {
   void (*drained)(rh_operation *operation);  // a stream at WAIT has room again; may be NULL
   bool streaming;
   bool answered;
+  bool waiting;  // the stream's reader is slow: rh_operation_line said WAIT and `drained` is owed
+  // for the account
+  unsigned http_status;
+  uint64_t received_ns, answered_ns;
+  rh_error error;  // what was answered, when it was an error
 };
 
 void rh_operation_answer(rh_operation *operation, unsigned status, json_t *value);  // takes `value`; NULL = no memory
@@ -52,10 +58,20 @@ void rh_operation_end(rh_operation *operation);                          // ends
 // names of all known fields, NULL-terminated; unknown ones are an error that names the nearest.
 rh_status rh_operation_text(const rh_operation *operation, const char *field, bool required, const char **out,
                             rh_error *error) RH_MUST_CHECK;
+// "keep_alive": a time or a number of seconds; *out stays as it was when the body has none.
+rh_status rh_operation_keep_alive(const rh_operation *operation, int64_t *out, rh_error *error) RH_MUST_CHECK;
 rh_status rh_operation_check_fields(const rh_operation *operation, const char *const *also, rh_error *error) RH_MUST_CHECK;
 
+// --- for routes.c --------------------------------------------------------------------------------------------------
+
 // The tables of routes, one a file, each ended by a row without a path.
-extern const rh_operation_route rh_routes_admin[];   // admin.c, admin_pull.c: /api/models...
+extern const rh_operation_route rh_routes_admin[];   // admin.c: /api/models...
 extern const rh_operation_route rh_routes_ollama[];  // ollama.c: /api/tags, /api/show, /api/ps, /api/pull, ...
+
+// The route of a request: the exact path, else the longest prefix. NULL when there is none.
+const rh_operation_route *rh_operation_find(const char *method, const char *path);
+bool rh_operation_body_expected(const rh_http_exchange *exchange);
+// At the request's head.
+void rh_operation_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_operation_route *route);
 
 #endif

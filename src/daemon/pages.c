@@ -11,19 +11,22 @@
 #include "daemon/pages.h"
 
 static json_t *model_health(const rh_served *served) {
-  const rh_member *member = served->member;
+  const rh_member *member = rh_served_member(served);
+  const rh_model_spec *spec = rh_served_spec(served);
+  const rh_sched_model *queue = rh_served_queue(served);
   const rh_model_info *info = rh_member_info(member);
-  const rh_worker_stats *stats = rh_member_stats(member);
   uint64_t since = rh_member_ready_since_ns(member);
+  // The last figures of a process that has gone say nothing about now.
+  int64_t rss = rh_member_pid(member) > 0 ? rh_member_stats(member)->rss_bytes : 0;
   json_t *object = json_pack(
-      "{s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:f,s:f}", "name", served->spec->name, "state",
-      rh_member_state_name(rh_member_get_state(member)), "engine", info != NULL ? info->engine : served->spec->engine,
-      "pid", (json_int_t)rh_member_pid(member), "slots", (json_int_t)(info != NULL ? info->slots : 0), "active",
-      (json_int_t)rh_sched_running(served->queue), "queued", (json_int_t)rh_sched_queued(served->queue), "rss_bytes",
-      (json_int_t)stats->rss_bytes, "restarts", (json_int_t)rh_member_restarts(member), "context",
-      (json_int_t)(info != NULL ? info->context : 0), "device", info != NULL ? info->device : "", "acceleration",
-      info != NULL ? info->acceleration : "", "quantization", info != NULL ? info->quantization : "", "load_fraction",
-      rh_member_load_fraction(member), "ready_for_s", since != 0 ? rh_ns_to_s(rh_clock_now_ns() - since) : 0.0);
+      "{s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:f,s:f}", "name", spec->name, "state",
+      rh_member_state_name(rh_member_get_state(member)), "engine", info != NULL ? info->engine : spec->engine, "pid",
+      (json_int_t)rh_member_pid(member), "slots", (json_int_t)(info != NULL ? info->slots : 0), "active",
+      (json_int_t)rh_sched_running(queue), "queued", (json_int_t)rh_sched_queued(queue), "rss_bytes", (json_int_t)rss,
+      "restarts", (json_int_t)rh_member_restarts(member), "context", (json_int_t)(info != NULL ? info->context : 0),
+      "device", info != NULL ? info->device : "", "acceleration", info != NULL ? info->acceleration : "",
+      "quantization", info != NULL ? info->quantization : "", "load_fraction", rh_member_load_fraction(member),
+      "ready_for_s", since != 0 ? rh_ns_to_s(rh_clock_now_ns() - since) : 0.0);
   const rh_error *failure = rh_member_failure(member);
   if (object != NULL && failure->message[0] != '\0') {
     json_object_set_new(object, "error", json_string(failure->message));
@@ -36,14 +39,15 @@ void rh_page_health(rh_daemon *daemon, rh_http_exchange *exchange, const char *i
   (void)id;
   json_t *models = json_array();
   bool failed = false;
-  for (size_t i = 0; i < daemon->served_count; i++) {
-    json_array_append_new(models, model_health(&daemon->served[i]));
-    failed = failed || rh_member_get_state(daemon->served[i].member) == RH_MEMBER_FAILED;
+  for (size_t i = 0; i < rh_manager_count(daemon->manager); i++) {
+    const rh_served *served = rh_manager_at(daemon->manager, i);
+    json_array_append_new(models, model_health(served));
+    failed = failed || rh_member_get_state(rh_served_member(served)) == RH_MEMBER_FAILED;
   }
   const char *status = daemon->stopping ? "stopping" : failed ? "degraded" : "ok";
   json_t *root = json_pack("{s:s,s:s,s:f,s:I,s:o}", "status", status, "version", RH_VERSION, "uptime_s",
                            rh_ns_to_s(rh_clock_now_ns() - daemon->started_ns), "requests_in_flight",
-                           (json_int_t)daemon->calls.count, "models", models);
+                           (json_int_t)(daemon->calls.count + daemon->operations.count), "models", models);
   if (root == NULL || rh_json_append_value(&answer->body, root) != RH_OK) answer->body.failed = true;
   json_decref(root);
   // A load balancer should stop sending work here; a failed model alone does not make the others useless.
@@ -54,47 +58,82 @@ void rh_page_metrics(rh_daemon *daemon, rh_http_exchange *exchange, const char *
   (void)exchange;
   (void)id;
   answer->content_type = "text/plain; version=0.0.4; charset=utf-8";
-  if (rh_account_render(daemon, &answer->body) != RH_OK) answer->body.failed = true;
+  if (rh_gauges_render(daemon, &answer->body) != RH_OK) answer->body.failed = true;
 }
 
-static rh_api_model describe(const rh_served *served) {
+// The aliases of all models: one text each, of which `names` of a model points at some.
+typedef struct alias_list {
+  json_t *all;         // as rh_manager_aliases gives them
+  const char **names;  // room for all of them and an end for each model
+  size_t used;
+} alias_list;
+
+static bool alias_list_open(alias_list *list, const rh_daemon *daemon, size_t models) {
+  *list = (alias_list){.all = rh_manager_aliases(daemon->manager)};
+  list->names = calloc(json_array_size(list->all) + models + 1, sizeof *list->names);
+  return list->all != NULL && list->names != NULL;
+}
+
+static void alias_list_close(alias_list *list) {
+  json_decref(list->all);
+  free(list->names);
+}
+
+static const char *const *aliases_of(alias_list *list, const char *model) {
+  const char **begin = &list->names[list->used];
+  size_t index;
+  json_t *entry;
+  json_array_foreach(list->all, index, entry) {
+    const char *target = json_string_value(json_object_get(entry, "model"));
+    if (target == NULL || strcmp(target, model) != 0) continue;
+    list->names[list->used++] = json_string_value(json_object_get(entry, "alias"));
+  }
+  list->names[list->used++] = NULL;
+  return begin;
+}
+
+static rh_api_model describe(const rh_served *served, alias_list *aliases) {
+  const rh_model_spec *spec = rh_served_spec(served);
+  const char *colon = strrchr(spec->name, ':');
   return (rh_api_model){
-      .name = served->spec->name,
-      .created = served->spec->modified_s,
-      .state = rh_member_state_name(rh_member_get_state(served->member)),
-      .engine = served->spec->engine,
-      .info = rh_member_info(served->member),
+      .name = spec->name,
+      .created = spec->modified_s,
+      .state = rh_member_state_name(rh_member_get_state(rh_served_member(served))),
+      .engine = spec->engine,
+      .version = colon != NULL ? colon + 1 : "",
+      .aliases = aliases_of(aliases, spec->name),
+      .info = rh_member_info(rh_served_member(served)),
   };
 }
 
 void rh_page_models(rh_daemon *daemon, rh_http_exchange *exchange, const char *id, rh_page_answer *answer) {
   (void)exchange;
   (void)id;
-  rh_api_model *models = calloc(daemon->served_count + 1, sizeof *models);
-  for (size_t i = 0; models != NULL && i < daemon->served_count; i++) models[i] = describe(&daemon->served[i]);
-  if (models == NULL || rh_api_model_list(models, daemon->served_count, &answer->body) != RH_OK) {
-    answer->body.failed = true;
-  }
+  alias_list aliases;
+  size_t count = rh_manager_count(daemon->manager);
+  rh_api_model *models = calloc(count + 1, sizeof *models);
+  bool ready = alias_list_open(&aliases, daemon, count) && models != NULL;
+  for (size_t i = 0; ready && i < count; i++) models[i] = describe(rh_manager_at(daemon->manager, i), &aliases);
+  if (!ready || rh_api_model_list(models, count, &answer->body) != RH_OK) answer->body.failed = true;
+  alias_list_close(&aliases);
   free(models);
 }
 
 void rh_page_model(rh_daemon *daemon, rh_http_exchange *exchange, const char *id, rh_page_answer *answer) {
   const char *path = rh_http_path(exchange);
-  const char *name = path + strlen("/v1/models/");
-  const char *reason = NULL;
-  rh_served *served = rh_daemon_find_model(daemon, name, &reason);
-  if (served == NULL) {
-    rh_error error;
-    (void)rh_fail_param(&error, RH_NOT_FOUND, "model",
-                        "the model '%.100s' is not served here; GET /v1/models lists "
-                        "those that are",
-                        name);
-    answer->status = 404;
+  rh_resolution found;
+  rh_error error = {0};
+  rh_status status = rh_manager_resolve(daemon->manager, path + strlen("/v1/models/"), &found, &error);
+  if (status != RH_OK) {
+    answer->status = rh_api_http_status(status);
     if (rh_api_error_body(path, id, &error, &answer->body) != RH_OK) answer->body.failed = true;
     return;
   }
-  rh_api_model model = describe(served);
-  if (rh_api_model_one(&model, &answer->body) != RH_OK) answer->body.failed = true;
+  alias_list aliases;
+  bool ready = alias_list_open(&aliases, daemon, 1);
+  rh_api_model model = ready ? describe(found.served, &aliases) : (rh_api_model){.name = ""};
+  if (!ready || rh_api_model_one(&model, &answer->body) != RH_OK) answer->body.failed = true;
+  alias_list_close(&aliases);
 }
 
 void rh_page_last_request(rh_daemon *daemon, rh_http_exchange *exchange, const char *id, rh_page_answer *answer) {

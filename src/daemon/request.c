@@ -60,31 +60,23 @@ static rh_step step_admit(rh_call *call) {
   return RH_STEP_ROUTE;
 }
 
-static rh_step unknown_model(rh_call *call) {
-  const rh_catalogue *catalogue = call->daemon->configuration->catalogue;
-  const char *name = call->request.model;
-  if (rh_catalogue_count(catalogue) == 0) {
-    (void)rh_fail_param(
-        &call->error, RH_NOT_FOUND, "model",
-        "this server has no models; put a .gguf file into %s and restart it, or start it with --model FILE",
-        call->daemon->settings->models_dir);
-  } else {
-    const char *near = rh_catalogue_nearest(catalogue, name);
-    (void)rh_fail_param(&call->error, RH_NOT_FOUND, "model",
-                        "the model '%.100s' is not served here%s%s%s; GET /v1/models lists those that are", name,
-                        near != NULL ? "; did you mean '" : "", near != NULL ? near : "", near != NULL ? "'?" : "");
-  }
-  return reject(call);
+static const char *version_of(const char *model) {
+  const char *colon = strrchr(model, ':');
+  return colon != NULL ? colon + 1 : "";
 }
 
 static rh_step step_route(rh_call *call) {
-  const char *reason = "";
-  call->served = rh_daemon_find_model(call->daemon, call->request.model, &reason);
-  if (call->served == NULL) return unknown_model(call);
-  call->meta.model = call->served->spec->name;
-  call->meta.route_reason = reason;
-  const char *reasons[] = {call->meta.model, reason};
-  rh_metrics_add(call->daemon->metrics, RH_M_MODEL_SELECTED, reasons, 1);
+  rh_resolution found;
+  rh_status status = rh_manager_resolve(call->daemon->manager, call->request.model, &found, &call->error);
+  if (status != RH_OK) return reject(call);
+  const char *reason = rh_arena_strdup(call->arena, found.reason);
+  call->served = found.served;
+  rh_served_hold(call->served, call->request.keep_alive);
+  call->meta.model = rh_served_spec(call->served)->name;
+  call->meta.version = version_of(call->meta.model);
+  call->meta.route_reason = reason != NULL ? reason : "";
+  const char *labels[] = {call->meta.model, call->meta.route_reason};
+  rh_metrics_add(call->daemon->metrics, RH_M_MODEL_SELECTED, labels, 1);
   return RH_STEP_SCHEDULE;
 }
 
@@ -119,7 +111,7 @@ static rh_status submit(rh_call *call, size_t index) {
       .buffered = !call->request.stream,
   };
   rh_sink sink = {.push = rh_answer_event, .ctx = part};
-  return rh_sched_submit(call->served->queue, &part->run, &options, &sink, &part->job, &call->error);
+  return rh_sched_submit(rh_served_queue(call->served), &part->run, &options, &sink, &part->job, &call->error);
 }
 
 static rh_step step_schedule(rh_call *call) {
@@ -132,7 +124,7 @@ static rh_step step_schedule(rh_call *call) {
     return reject(call);
   }
   call->part_count = count;
-  call->meta.info = rh_member_info(call->served->member);
+  call->meta.info = rh_member_info(rh_served_member(call->served));
   for (size_t i = 0; i < count; i++) {
     if (submit(call, i) != RH_OK) return reject(call);
   }
@@ -203,6 +195,43 @@ static void on_ping(void *ctx) {
   rh_loop_timer_set(call->daemon->loop, &call->ping, PING_NS - silent);
 }
 
+static void on_request(rh_handler *handler) {
+  rh_call *call = (rh_call *)(void *)handler;
+  if (!rh_http_body_too_large(call->exchange)) {
+    call->step = RH_STEP_DECODE;
+    rh_call_advance(call);
+    return;
+  }
+  rh_error error;
+  (void)rh_fail(&error, RH_TOO_LARGE,
+                "the request's body is larger than %llu bytes; send less or raise \"body_bytes_max\"",
+                (unsigned long long)call->daemon->settings->body_bytes_max);
+  rh_call_fail(call, &error);
+}
+
+static void on_drain(rh_handler *handler) { rh_answer_drain((rh_call *)(void *)handler); }
+
+static void on_done(rh_handler *handler) {
+  rh_call *call = (rh_call *)(void *)handler;
+  rh_daemon *daemon = call->daemon;
+  call->gone = call->over = true;
+  rh_call_stop_work(call);
+  if (call->step < RH_STEP_ACCOUNT) {
+    (void)rh_fail(&call->error, RH_CANCELLED, "the client closed the connection");
+    call->step = RH_STEP_ACCOUNT;
+  }
+  rh_call_advance(call);
+  if (call->served != NULL) rh_served_release(call->served);
+  rh_list_remove(&daemon->calls, &call->node);
+  rh_encoder_free(call->encoder);
+  rh_dynbuf_free(&call->warnings);
+  rh_arena_free(call->arena);
+  free(call);
+  rh_daemon_call_done(daemon);
+}
+
+static const rh_handler_ops call_ops = {.request = on_request, .drain = on_drain, .done = on_done};
+
 void rh_call_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_api_endpoint *endpoint) {
   rh_call *call = calloc(1, sizeof *call);
   if (call == NULL) {
@@ -211,6 +240,7 @@ void rh_call_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_api_e
     rh_answer_plain_error(daemon, exchange, "", &error);
     return;
   }
+  call->handler.ops = &call_ops;
   call->daemon = daemon;
   call->exchange = exchange;
   call->endpoint = endpoint;
@@ -230,21 +260,4 @@ void rh_call_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_api_e
   rh_list_push_back(&daemon->calls, &call->node);
   rh_http_set_user(exchange, call);
   rh_headers_common(daemon, exchange, call->id);
-}
-
-void rh_call_gone(rh_call *call) {
-  rh_daemon *daemon = call->daemon;
-  call->gone = call->over = true;
-  rh_call_stop_work(call);
-  if (call->step < RH_STEP_ACCOUNT) {
-    (void)rh_fail(&call->error, RH_CANCELLED, "the client closed the connection");
-    call->step = RH_STEP_ACCOUNT;
-  }
-  rh_call_advance(call);
-  rh_list_remove(&daemon->calls, &call->node);
-  rh_encoder_free(call->encoder);
-  rh_dynbuf_free(&call->warnings);
-  rh_arena_free(call->arena);
-  free(call);
-  rh_daemon_call_done(daemon);
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From a request's head to who answers it: a dialect's endpoint (which becomes a call) or one of the small pages here
-// that run no model. Also what HTTP itself asks for: OPTIONS, 404, 405, 415, and pages of strangers kept out.
+// From a request's head to who answers it: a dialect's endpoint (which becomes a call), an operation, or one of the small
+// pages that only look. Also what HTTP itself asks for: OPTIONS, 404, 405, 415, and pages of strangers kept out.
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/json.h"
 #include "daemon/internal.h"
+#include "daemon/operation.h"
 #include "daemon/pages.h"
 
 #define MODELS_PREFIX "/v1/models/"
@@ -81,18 +82,54 @@ static bool content_type_fits(const rh_http_exchange *exchange) {
   return false;
 }
 
-static void begin_endpoint(rh_daemon *daemon, rh_http_exchange *exchange, const rh_api_endpoint *endpoint) {
+// Who answers a path: at most one of the first two, and an operation for each method it has.
+typedef struct responder {
+  const rh_api_endpoint *endpoint;
+  const rh_page *page;
+  const rh_operation_route *route;  // for the method that was asked
+  char allowed[64];                 // "POST, DELETE, OPTIONS"; "" = there is nothing at the path
+} responder;
+
+static responder find_responder(const char *method, const char *path) {
+  static const char *const methods[] = {"GET", "POST", "PUT", "DELETE"};
+  responder out = {.endpoint = rh_api_find(path), .allowed = ""};
+  out.page = out.endpoint == NULL ? find_page(path) : NULL;
+  out.route = out.endpoint == NULL ? rh_operation_find(method, path) : NULL;
+  size_t used = 0;
+  for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+    bool get = i == 0;
+    bool has = (out.endpoint != NULL && i == 1) || (out.page != NULL && get) ||
+               (out.endpoint == NULL && rh_operation_find(methods[i], path) != NULL);
+    if (!has) continue;
+    used += (size_t)snprintf(out.allowed + used, sizeof out.allowed - used, "%s%s, ", methods[i], get ? ", HEAD" : "");
+  }
+  if (used > 0) (void)snprintf(out.allowed + used, sizeof out.allowed - used, "OPTIONS");
+  return out;
+}
+
+static void refuse_type(rh_daemon *daemon, rh_http_exchange *exchange) {
   rh_error error;
-  if (strcmp(rh_http_method(exchange), "POST") != 0) {
-    refuse_method(daemon, exchange, "POST, OPTIONS");
-  } else if (!content_type_fits(exchange)) {
-    const char *type = rh_http_header(exchange, "Content-Type");
-    (void)rh_fail(&error, RH_INVALID,
-                  "the body must be JSON: send the header Content-Type: application/json, not %.100s",
-                  type != NULL ? type : "none");
-    refuse(daemon, exchange, 415, &error);
-  } else {
-    rh_call_begin(daemon, exchange, endpoint);
+  const char *type = rh_http_header(exchange, "Content-Type");
+  (void)rh_fail(&error, RH_INVALID, "the body must be JSON: send the header Content-Type: application/json, not %.100s",
+                type != NULL ? type : "none");
+  refuse(daemon, exchange, 415, &error);
+}
+
+static void begin(rh_daemon *daemon, rh_http_exchange *exchange, const responder *who) {
+  const char *method = rh_http_method(exchange);
+  bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+  if (who->endpoint != NULL && strcmp(method, "POST") == 0) {
+    if (content_type_fits(exchange))
+      rh_call_begin(daemon, exchange, who->endpoint);
+    else
+      refuse_type(daemon, exchange);
+  } else if (who->route != NULL) {
+    if (get || !rh_operation_body_expected(exchange) || content_type_fits(exchange))
+      rh_operation_begin(daemon, exchange, who->route);
+    else
+      refuse_type(daemon, exchange);
+  } else if (who->page == NULL || !get) {
+    refuse_method(daemon, exchange, who->allowed);
   }
 }
 
@@ -100,23 +137,20 @@ void rh_routes_head(void *ctx, rh_http_exchange *exchange) {
   rh_daemon *daemon = ctx;
   const char *path = rh_http_path(exchange);
   const char *method = rh_http_method(exchange);
-  const rh_api_endpoint *endpoint = rh_api_find(path);
-  const rh_page *page = endpoint == NULL ? find_page(path) : NULL;
+  responder who = find_responder(method, path);
   rh_error error;
-  if (endpoint == NULL && page == NULL) {
+  if (who.allowed[0] == '\0') {
     (void)rh_fail(&error, RH_NOT_FOUND, "there is nothing at %.200s; GET / lists what is", path);
     refuse(daemon, exchange, 404, &error);
   } else if (strcmp(method, "OPTIONS") == 0) {
-    answer_preflight(daemon, exchange, endpoint != NULL ? "POST, OPTIONS" : "GET, HEAD, OPTIONS");
+    answer_preflight(daemon, exchange, who.allowed);
   } else if (!rh_cors_allows(daemon, exchange)) {
     (void)rh_fail(&error, RH_INVALID,
                   "web pages from %.200s may not use this server; set \"cors_origin\" to allow them",
                   rh_http_header(exchange, "Origin"));
     refuse(daemon, exchange, 403, &error);
-  } else if (endpoint != NULL) {
-    begin_endpoint(daemon, exchange, endpoint);
-  } else if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
-    refuse_method(daemon, exchange, "GET, HEAD, OPTIONS");
+  } else {
+    begin(daemon, exchange, &who);
   }
 }
 
@@ -135,32 +169,23 @@ static void answer_page(rh_daemon *daemon, rh_http_exchange *exchange) {
 }
 
 void rh_routes_request(void *ctx, rh_http_exchange *exchange) {
-  rh_daemon *daemon = ctx;
-  rh_call *call = rh_http_user(exchange);
-  if (call == NULL) {
-    answer_page(daemon, exchange);
-  } else if (rh_http_body_too_large(exchange)) {
-    rh_error error;
-    (void)rh_fail(&error, RH_TOO_LARGE,
-                  "the request's body is larger than %llu bytes; send less or raise \"body_bytes_max\"",
-                  (unsigned long long)daemon->settings->body_bytes_max);
-    rh_call_fail(call, &error);
-  } else {
-    call->step = RH_STEP_DECODE;
-    rh_call_advance(call);
-  }
+  rh_handler *handler = rh_http_user(exchange);
+  if (handler != NULL)
+    handler->ops->request(handler);
+  else
+    answer_page(ctx, exchange);
 }
 
 void rh_routes_drain(void *ctx, rh_http_exchange *exchange) {
   (void)ctx;
-  rh_call *call = rh_http_user(exchange);
-  if (call != NULL) rh_answer_drain(call);
+  rh_handler *handler = rh_http_user(exchange);
+  if (handler != NULL) handler->ops->drain(handler);
 }
 
 void rh_routes_done(void *ctx, rh_http_exchange *exchange, bool complete) {
   (void)ctx;
   (void)complete;
-  rh_call *call = rh_http_user(exchange);
+  rh_handler *handler = rh_http_user(exchange);
   rh_http_set_user(exchange, NULL);
-  if (call != NULL) rh_call_gone(call);
+  if (handler != NULL) handler->ops->done(handler);
 }

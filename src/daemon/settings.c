@@ -2,12 +2,11 @@
 //
 // The table of the daemon's settings, and how a JSON text becomes a configuration.
 // A configuration owns its strings and its catalogue. One owner thread. Files, environment and flags are in
-// settings_load.c; nothing here reads more of the disk than the catalogue does.
+// settings_load.c, models and names in settings_models.c; nothing here reads the disk.
 #include "daemon/settings.h"
 
 #include <assert.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +26,7 @@ static const char *const log_formats[] = {"json", "plain", NULL};
   }
 #define TEXT(name, initial, about) ROW(RH_SETTING_STRING, #name, name, initial, 0, 0, about)
 #define INT(name, initial, low, high, about) ROW(RH_SETTING_INT, #name, name, initial, low, high, about)
+#define NUMBER(name, initial, low, high, about) ROW(RH_SETTING_NUMBER, #name, name, initial, low, high, about)
 #define BOOL(name, initial, about) ROW(RH_SETTING_BOOL, #name, name, initial, 0, 0, about)
 #define TIME(name, initial, low, high, about) ROW(RH_SETTING_DURATION, #name, name, initial, low, high, about)
 #define SIZE(name, initial, low, high, about) ROW(RH_SETTING_BYTES, #name, name, initial, low, high, about)
@@ -39,7 +39,10 @@ static const char *const log_formats[] = {"json", "plain", NULL};
 const rh_setting rh_settings_table[] = {
     TEXT(listen, "127.0.0.1:8080", "address and port to listen on; port 0 takes a free one"),
     TEXT(models_dir, NULL, "folder whose *.gguf files are served; default: $XDG_DATA_HOME/roundhouse/models"),
-    TEXT(default_model, "", "model of requests that name none; default: the first by name"),
+    TEXT(store_dir, NULL, "folder of pulled models; default: $XDG_DATA_HOME/roundhouse/store"),
+    TEXT(hub_cache, "auto",
+         "Hugging Face cache whose models are served in place: auto = the usual one, off, or a folder"),
+    TEXT(default_model, "", "model or alias of requests that name none; default: the first by name"),
     BOOL(preload, "true", "load the default model at start"),
     TEXT(worker, NULL, "path of the program roundhouse-worker; default: beside this program"),
     TIME(request_timeout, "10m", 0.001, 604800, "a request's whole time, unless it asks for less"),
@@ -61,6 +64,17 @@ const rh_setting rh_settings_table[] = {
     INT(prefill_chunk, "0", 0, 1048576, "prompt tokens of one step while other requests generate; 0 = 512"),
     INT(gpu_layers, "-1", -1, 100000, "layers kept on a GPU; -1 = all that fit, 0 = none"),
     BOOL(mlock, "false", "keep the weights in memory and never swap them out"),
+    TEXT(keep_alive, "5m", "an idle model leaves memory after; 0 = at once, forever = never"),
+    SIZE(memory_budget, "0", 0, 1125899906842624, "memory of all models together; 0 = 80 % of the machine's"),
+    SIZE(gpu_memory_budget, "0", 0, 1125899906842624, "memory that models may take of each GPU; 0 = 90 % of it"),
+    INT(max_loaded_models, "0", 0, 10000, "models in memory at once; 0 = as many as fit"),
+    NUMBER(memory_watermark, "0.9", 0, 1, "share of the machine's memory in use above which idle models leave; 0 = off"),
+    TIME(load_wait, "60s", 0, 86400, "a request waits so long for memory that other models use"),
+    TIME(load_patience, "2s", 0, 86400, "while requests wait for memory, a busy model is drained after"),
+    INT(preload_top, "0", 0, 1000, "keep so many of the most asked-for models loaded while there is room; 0 = off"),
+    TIME(tidy_interval, "10s", 0.01, 3600, "how often memory is looked at: watermark, preloading, remembering"),
+    SIZE(store_limit, "0", 0, 1152921504606846976, "disk space the store may use; 0 = no limit"),
+    BOOL(offline, "false", "make no connection: pulls use only what is on this machine"),
     TIME(start_timeout, "10s", 0.01, 3600, "a worker must say hello within"),
     TIME(load_timeout, "120s", 0.01, 86400, "a load without progress for so long has failed"),
     TIME(ping_interval, "5s", 0.01, 3600, "how often a worker is asked whether it lives"),
@@ -72,7 +86,7 @@ const rh_setting rh_settings_table[] = {
 };
 const size_t rh_settings_table_count = sizeof rh_settings_table / sizeof *rh_settings_table;
 
-static const char *const other_keys[] = {"models", "$schema", NULL};
+static const char *const other_keys[] = {"models", "aliases", "catalogue", "$schema", NULL};
 
 rh_status rh_settings_new(rh_configuration **out, rh_error *error) {
   *out = NULL;
@@ -98,6 +112,7 @@ void rh_configuration_free(rh_configuration *conf) {
   if (conf == NULL) return;
   rh_config_release(rh_settings_table, rh_settings_table_count, &conf->settings);
   rh_catalogue_free(conf->catalogue);
+  json_decref(conf->aliases);
   free(conf->origins);
   free(conf->file);
   free(conf);
@@ -115,6 +130,18 @@ rh_load_options rh_settings_load_options(const rh_settings *settings) {
   };
 }
 
+// keep_alive is text in the table, because it has words; a number of seconds is what many people write.
+static json_t *with_text_keep_alive(const json_t *root) {
+  json_t *copy = json_copy((json_t *)(uintptr_t)root);  // jansson lacks the const
+  const json_t *value = json_object_get(root, "keep_alive");
+  if (copy == NULL || !json_is_number(value)) return copy;
+  char text[32];
+  rh_text_format_number(text, sizeof text, json_number_value(value));
+  if (json_object_set_new(copy, "keep_alive", json_string(text)) == 0) return copy;
+  json_decref(copy);
+  return NULL;
+}
+
 rh_status rh_settings_apply_json(rh_configuration *conf, const json_t *root, rh_error *error) {
   if (!json_is_object(root)) {
     return rh_fail(error, RH_INVALID, "the configuration must be a JSON object, not %s", rh_json_type_name(root));
@@ -122,73 +149,12 @@ rh_status rh_settings_apply_json(rh_configuration *conf, const json_t *root, rh_
   const char *schema = NULL;
   rh_status status = rh_json_get_string(root, "", "$schema", &schema, error);
   if (status != RH_OK) return status;
-  return rh_config_from_json(rh_settings_table, rh_settings_table_count, "", root, other_keys, &conf->settings,
-                             conf->origins, error);
-}
-
-// A file's relative paths belong to its folder, not to wherever the daemon was started.
-static char *resolve_path(const char *path, const char *folder) {
-  const char *home = getenv("HOME");
-  char *full = NULL;
-  int written = -1;
-  if (rh_text_starts_with(path, "~/") && home != NULL)
-    written = asprintf(&full, "%s%s", home, path + 1);
-  else if (path[0] == '/' || path[0] == '\0' || folder == NULL || rh_text_starts_with(path, "fake:"))
-    return strdup(path);
-  else
-    written = asprintf(&full, "%s/%s", folder, path);
-  return written < 0 ? NULL : full;
-}
-
-static rh_status add_model(rh_configuration *conf, const char *name, json_t *value, const char *folder,
-                           rh_error *error) {
-  rh_load_options defaults = rh_settings_load_options(&conf->settings);
-  int64_t queue_max = conf->settings.queue_max;
-  const char *path = json_string_value(json_object_get(value, "path"));
-  if (path == NULL) return rh_catalogue_add_json(conf->catalogue, name, value, &defaults, queue_max, error);
-  json_t *copy = json_copy(value);
-  char *full = resolve_path(path, folder);
-  rh_status status = RH_OK;
-  if (copy == NULL || full == NULL || json_object_set_new(copy, "path", json_string(full)) != 0) {
-    status = rh_fail(error, RH_NO_MEMORY, "no memory for model \"%s\"", name);
-  } else {
-    status = rh_catalogue_add_json(conf->catalogue, name, copy, &defaults, queue_max, error);
-  }
+  json_t *copy = with_text_keep_alive(root);
+  if (copy == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for the configuration");
+  status = rh_config_from_json(rh_settings_table, rh_settings_table_count, "", copy, other_keys, &conf->settings,
+                               conf->origins, error);
   json_decref(copy);
-  free(full);
   return status;
-}
-
-rh_status rh_settings_apply_models(rh_configuration *conf, const json_t *root, const char *folder, rh_error *error) {
-  json_t *models = NULL;
-  rh_status status = rh_json_get_object(root, "", "models", &models, error);
-  if (status != RH_OK || models == NULL) return status;
-  const char *name;
-  json_t *value;
-  json_object_foreach(models, name, value) {
-    // A flag of the same name has been added before and wins.
-    if (rh_catalogue_find(conf->catalogue, name) != NULL) continue;
-    status = add_model(conf, name, value, folder, error);
-    if (status != RH_OK) return status;
-  }
-  return RH_OK;
-}
-
-rh_status rh_settings_check(const rh_configuration *conf, rh_error *error) {
-  const rh_settings *settings = &conf->settings;
-  if (settings->backoff_min > settings->backoff_max) {
-    return rh_fail_param(error, RH_INVALID, "backoff_min", "backoff_min is longer than backoff_max; swap them");
-  }
-  if (settings->ping_interval > settings->ping_timeout) {
-    return rh_fail_param(error, RH_INVALID, "ping_timeout",
-                         "ping_timeout is shorter than ping_interval, so every worker would seem dead; raise it");
-  }
-  const char *wanted = settings->default_model;
-  if (wanted == NULL || wanted[0] == '\0' || rh_catalogue_find(conf->catalogue, wanted) != NULL) return RH_OK;
-  const char *near = rh_catalogue_nearest(conf->catalogue, wanted);
-  return rh_fail_param(error, RH_NOT_FOUND, "default_model", "default_model: there is no model \"%s\"%s%s%s", wanted,
-                       near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-                       near != NULL ? "\"?" : "; add it to models");
 }
 
 rh_status rh_configuration_parse(const char *json, size_t length, rh_configuration **out, rh_error *error) {
@@ -200,6 +166,7 @@ rh_status rh_configuration_parse(const char *json, size_t length, rh_configurati
   rh_status status = rh_settings_new(&conf, error);
   if (status == RH_OK) status = rh_settings_apply_json(conf, root, error);
   if (status == RH_OK) status = rh_settings_apply_models(conf, root, NULL, error);
+  if (status == RH_OK) status = rh_settings_apply_names(conf, root, error);
   if (status == RH_OK) status = rh_settings_check(conf, error);
   json_decref(root);
   if (status == RH_OK)

@@ -10,6 +10,8 @@
 typedef struct rh_settings {
   char *listen;              // "127.0.0.1:8080"
   char *models_dir;          // scanned for *.gguf; default $XDG_DATA_HOME/roundhouse/models
+  char *store_dir;           // pulled models; default $XDG_DATA_HOME/roundhouse/store
+  char *hub_cache;           // "auto", "off" or the folder of a Hugging Face cache whose models are used in place
   char *default_model;       // serves requests that name none; "" = the only or first one
   bool preload;              // load the default model at start
   char *worker;              // path of roundhouse-worker; default: beside this executable
@@ -27,6 +29,18 @@ typedef struct rh_settings {
   // defaults of every model
   int64_t context, slots, threads, batch, prefill_chunk, gpu_layers;
   bool mlock;
+  // how models are kept in memory
+  char *keep_alive;            // as it was written; rh_settings_keep_alive_ns reads it
+  uint64_t memory_budget;      // bytes for all workers together; 0 = a share of the machine's
+  uint64_t gpu_memory_budget;  // bytes of each GPU; 0 = a share of its own
+  int64_t max_loaded_models;   // 0 = no limit
+  double memory_watermark;     // share of the machine's memory in use above which idle models leave; 0 = off
+  uint64_t load_wait;          // ns; how long a request waits for memory
+  uint64_t load_patience;      // ns; then a busy model is drained for those who wait
+  int64_t preload_top;         // keep the K most asked-for models loaded; 0 = off
+  uint64_t tidy_interval;      // ns
+  uint64_t store_limit;        // bytes the store may hold; 0 = no limit
+  bool offline;                // no connection to anywhere: pulls take only what is here
   // how workers are watched
   uint64_t start_timeout, load_timeout, ping_interval, ping_timeout, step_timeout, cancel_grace;
   uint64_t backoff_min, backoff_max;
@@ -39,8 +53,9 @@ extern const size_t rh_settings_table_count;
 typedef struct rh_configuration {
   rh_settings settings;
   rh_setting_origin *origins;  // one per row of the table
-  rh_catalogue *catalogue;
-  char *file;  // the file that was read, or NULL
+  rh_catalogue *catalogue;  // of the configuration and of models_dir; the store has more
+  json_t *aliases;          // {"fast": "name:version"} of the file; NULL = none
+  char *file;               // the file that was read, or NULL
 } rh_configuration;
 
 // Reads --config FILE (or ROUNDHOUSE_CONFIG, or ./roundhouse.json, or $XDG_CONFIG_HOME/roundhouse/roundhouse.json; none is
@@ -52,6 +67,17 @@ rh_status rh_configuration_load(int argc, char *const *argv, int first, char *co
 rh_status rh_configuration_parse(const char *json, size_t length, rh_configuration **out,
                                  rh_error *error) RH_MUST_CHECK;
 void rh_configuration_free(rh_configuration *configuration);
+
+// Is there a model that default_model names, in the configuration, the folders or the store? Reads the disk. A store may
+// be shared and change while nobody looks, so this stops no server; `config check` asks. RH_INVALID: no, but there is one
+// of a similar name; RH_NOT_FOUND: no.
+rh_status rh_configuration_check_default(const rh_configuration *configuration, rh_error *error) RH_MUST_CHECK;
+
+// The keep_alive setting: ns; UINT64_MAX = for ever.
+uint64_t rh_settings_keep_alive_ns(const rh_settings *settings);
+
+// The folder for rh_store_scan_hub_cache: NULL = the usual one; "" = none is to be looked at.
+const char *rh_settings_hub_cache(const rh_settings *settings);
 
 // The JSON Schema of roundhouse.json. New reference.
 json_t *rh_configuration_schema(void);

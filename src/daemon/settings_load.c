@@ -21,9 +21,10 @@
 #define MODEL_FLAGS_MAX 256
 
 // Variables of the project that are no setting: the configuration's own place, the build's folders, the client's
-// server.
+// server, and what a pull obeys.
 static const char *const other_variables[] = {"ROUNDHOUSE_CONFIG", "ROUNDHOUSE_CACHE", "ROUNDHOUSE_LLAMA_DIR",
-                                              "ROUNDHOUSE_SERVER", NULL};
+                                              "ROUNDHOUSE_SERVER", "ROUNDHOUSE_PIP",   "ROUNDHOUSE_CONVERT",
+                                              NULL};
 
 // What the command line says besides settings.
 typedef struct load_flags {
@@ -247,14 +248,30 @@ static char *usual_worker(void) {
   return asprintf(&out, "%s/roundhouse-worker", path) < 0 ? NULL : out;
 }
 
+// "DATA/name" where the setting says nothing; "~/" of a setting is the home folder.
+static rh_status fill_place(char **field, const char *data, const char *name, rh_error *error) {
+  char *path = NULL;
+  const char *home = getenv("HOME");
+  if (*field != NULL && rh_text_starts_with(*field, "~/") && home != NULL) {
+    if (asprintf(&path, "%s%s", home, *field + 1) < 0) path = NULL;
+    free(*field);
+    *field = NULL;
+  } else if (data == NULL || asprintf(&path, "%s/%s", data, name) < 0) {
+    path = NULL;
+  }
+  return set_if_empty(field, path, error);
+}
+
 static rh_status fill_places(rh_settings *settings, rh_error *error) {
   rh_status status = set_if_empty(&settings->worker, usual_worker(), error);
   if (status != RH_OK) return status;
   char *data = rh_data_dir();
-  char *models = NULL;
-  if (data != NULL && asprintf(&models, "%s/models", data) < 0) models = NULL;
+  status = fill_place(&settings->models_dir, data, "models", error);
+  if (status == RH_OK) status = fill_place(&settings->store_dir, data, "store", error);
+  bool home = settings->hub_cache != NULL && rh_text_starts_with(settings->hub_cache, "~/");
+  if (status == RH_OK && home) status = fill_place(&settings->hub_cache, data, "hub", error);
   free(data);
-  return set_if_empty(&settings->models_dir, models, error);
+  return status;
 }
 
 static rh_status add_models(rh_configuration *conf, const load_flags *flags, const json_t *root, rh_error *error) {
@@ -287,6 +304,10 @@ rh_status rh_configuration_load(int argc, char *const *argv, int first, char *co
   if (status == RH_OK) status = read_flags(argc, argv, first, conf, &flags, error);
   if (status == RH_OK) status = fill_places(&conf->settings, error);
   if (status == RH_OK) status = add_models(conf, &flags, root, error);
+  if (status == RH_OK && root != NULL) {
+    rh_error inner = {0};
+    status = in_file(conf->file, rh_settings_apply_names(conf, root, &inner), &inner, error);
+  }
   if (status == RH_OK) status = rh_settings_check(conf, error);
   json_decref(root);
   if (status == RH_OK)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Shared by settings.c, settings_load.c and settings_schema.c only.
+// Shared by the settings*.c only.
 #ifndef RH_DAEMON_SETTINGS_PRIVATE_H
 #define RH_DAEMON_SETTINGS_PRIVATE_H
 
@@ -15,6 +15,8 @@ rh_status rh_settings_apply_json(rh_configuration *conf, const json_t *root, rh_
 // "models"; after all settings are known, because they are the models' defaults. Relative paths are below `folder`.
 rh_status rh_settings_apply_models(rh_configuration *conf, const json_t *root, const char *folder,
                                    rh_error *error) RH_MUST_CHECK;
+// "aliases" and "catalogue".
+rh_status rh_settings_apply_names(rh_configuration *conf, const json_t *root, rh_error *error) RH_MUST_CHECK;
 // What one setting alone cannot show.
 rh_status rh_settings_check(const rh_configuration *conf, rh_error *error) RH_MUST_CHECK;
 

@@ -15,7 +15,7 @@
 #include "flow/model_info.h"
 #include "flow/request.h"
 
-#define RH_ENGINE_VERSION 1
+#define RH_ENGINE_VERSION 2
 
 typedef struct rh_engine rh_engine;      // opaque; each engine has its own
 typedef struct rh_sequence rh_sequence;  // one run inside an engine
@@ -81,6 +81,10 @@ typedef struct rh_engine_ops {
   // Do one bounded piece of work for all sequences (one batch). *worked is false when there was nothing to do.
   // An error means that the engine is broken and the worker must end.
   rh_status (*step)(rh_engine *engine, bool *worked, rh_error *error);
+
+  // Compute with at most so many threads from the next step on; 0 = as many as it was loaded with. Other models compute
+  // on this machine too. NULL when the engine has no threads.
+  void (*use_threads)(rh_engine *engine, int32_t threads);
 
   void (*counts)(const rh_engine *engine, rh_engine_counts *counts);
   void (*unload)(rh_engine *engine);

@@ -52,6 +52,7 @@ struct rh_member {
   unsigned deaths;          // in a row, without a healthy while between
   uint64_t restarts;
   double load_fraction;
+  int32_t share;  // threads it may compute with; 0 = all
 
   bool has_info;
   rh_model_info info;

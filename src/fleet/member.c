@@ -195,7 +195,9 @@ void rh_member_on_hello(rh_member *member, const rh_hello *hello) {
     rh_member_kill(member, reason);
     return;
   }
-  if (rh_load_write(&member->out, &member->options.load) != RH_OK) {
+  rh_load load = member->options.load;
+  load.share = member->share;
+  if (rh_load_write(&member->out, &load) != RH_OK) {
     rh_member_kill(member, "no memory is left to talk to it");
     return;
   }
@@ -272,9 +274,21 @@ void rh_member_free(rh_member *member) {
   free(member);
 }
 
+bool rh_member_may_start(const rh_member *member) {
+  bool pause_over = member->state == RH_MEMBER_FAILED && rh_clock_now_ns() >= member->pause_until_ns;
+  return member->state == RH_MEMBER_COLD || pause_over;
+}
+
 void rh_member_start(rh_member *member) {
-  bool retry = member->state == RH_MEMBER_FAILED && rh_clock_now_ns() >= member->pause_until_ns;
-  if (member->state == RH_MEMBER_COLD || retry) launch(member);
+  if (rh_member_may_start(member)) launch(member);
+}
+
+void rh_member_share(rh_member *member, int32_t threads) {
+  if (member->share == threads) return;
+  member->share = threads;
+  // A worker that has not been told what to load gets it with the load.
+  if (member->state != RH_MEMBER_LOADING && member->state != RH_MEMBER_READY) return;
+  if (rh_share_write(&member->out, threads) == RH_OK) rh_channel_flush(member);
 }
 
 void rh_member_unload(rh_member *member, uint64_t grace_ns) {

@@ -4,20 +4,17 @@
 // (every other descriptor is close-on-exec), no terminal input, and only those environment variables it has use for, so
 // that the keys of remote providers never reach the process that reads strangers' model files.
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/subprocess.h"
 #include "fleet/internal.h"
 
-#define WORKER_FD 3
 #define ENVIRONMENT_MAX 256
 
 extern char **environ;
@@ -63,33 +60,20 @@ static void pick_environment(char *out[ENVIRONMENT_MAX]) {
   out[count] = NULL;
 }
 
-static int spawn(const char *path, int socket_fd, pid_t *pid) {
+static rh_status spawn(const char *path, int socket_fd, pid_t *pid, rh_error *error) {
   char *environment[ENVIRONMENT_MAX];
   pick_environment(environment);
-  char *const argv[] = {(char *)(uintptr_t) "roundhouse-worker", NULL};
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  int failed = posix_spawn_file_actions_init(&actions);
-  if (failed != 0) return failed;
-  failed = posix_spawnattr_init(&attributes);
-  if (failed == 0) {
-    // The daemon blocks the signals it reads from a signalfd; the worker must start with a clean slate. A group of its
-    // own keeps a Ctrl-C in the daemon's terminal from reaching it: the daemon decides when a worker ends.
-    (void)posix_spawnattr_setsigmask(&attributes, &none);
-    (void)posix_spawnattr_setsigdefault(&attributes, &all);
-    (void)posix_spawnattr_setpgroup(&attributes, 0);
-    (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    failed = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    if (failed == 0) failed = posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-    if (failed == 0) failed = posix_spawn_file_actions_adddup2(&actions, socket_fd, WORKER_FD);
-    if (failed == 0) failed = posix_spawn(pid, path, &actions, &attributes, argv, environment);
-    posix_spawnattr_destroy(&attributes);
-  }
-  posix_spawn_file_actions_destroy(&actions);
-  return failed;
+  const char *const argv[] = {path, NULL};
+  // A group of its own keeps a Ctrl-C in the daemon's terminal from reaching it: the daemon decides when a worker ends.
+  rh_subprocess_options options = {.argv = argv,
+                                   .argv0 = "roundhouse-worker",
+                                   .environment = environment,
+                                   .input = -1,
+                                   .output = STDERR_FILENO,
+                                   .error_output = RH_SUBPROCESS_INHERIT,
+                                   .extra = socket_fd,
+                                   .own_group = true};
+  return rh_subprocess_spawn(&options, pid, error);
 }
 
 rh_status rh_process_spawn(rh_member *member, rh_error *error) {
@@ -97,18 +81,17 @@ rh_status rh_process_spawn(rh_member *member, rh_error *error) {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
     return rh_fail(error, RH_UNAVAILABLE, "cannot make a socket pair for a worker: %s", strerror(errno));
   }
-  int failed = spawn(member->options.worker_path, pair[1], &member->pid);
+  rh_error cause = {0};
+  rh_status status = spawn(member->options.worker_path, pair[1], &member->pid, &cause);
   close(pair[1]);
-  if (failed != 0) {
+  if (status != RH_OK) {
     close(pair[0]);
-    member->pid = 0;
     return rh_fail(error, RH_UNAVAILABLE,
-                   "cannot start the worker %s: %s; check the setting \"worker\" or build it with make build",
-                   member->options.worker_path, strerror(failed));
+                   "%s; it is the worker: check the setting \"worker\" or build it with make build", cause.message);
   }
   int pidfd = pidfd_open(member->pid, 0);
   member->process = (rh_watch){.fd = pidfd, .fn = rh_member_on_exit, .ctx = member};
-  rh_status status = pidfd < 0 ? RH_IO : rh_loop_watch(member->loop, &member->process, EPOLLIN);
+  status = pidfd < 0 ? RH_IO : rh_loop_watch(member->loop, &member->process, EPOLLIN);
   if (status == RH_OK)
     status = rh_channel_open(member, pair[0]);
   else
@@ -133,11 +116,8 @@ void rh_process_reap(rh_member *member, char *reason, size_t size) {
   while (got < 0 && errno == EINTR);
   if (got < 0) {
     snprintf(reason, size, "was lost (%s)", strerror(errno));
-  } else if (WIFSIGNALED(status)) {
-    const char *name = sigdescr_np(WTERMSIG(status));
-    snprintf(reason, size, "was ended by signal %d (%s)", WTERMSIG(status), name != NULL ? name : "unknown");
   } else {
-    snprintf(reason, size, "ended with exit status %d", WEXITSTATUS(status));
+    rh_subprocess_describe(status, reason, size);
   }
   member->pid = 0;
   rh_loop_unwatch(member->loop, &member->process);

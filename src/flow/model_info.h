@@ -22,7 +22,10 @@ typedef struct rh_load {
   const char *engine;  // "llama", "fake"
   const char *path;    // the model's file; the fake engine takes a script here
   rh_load_options options;
+  int32_t share;  // threads that may compute while it loads, because other models compute too; 0 = all of its own
 } rh_load;
+
+#define RH_SHARE_MAX 65536
 
 typedef struct rh_model_info {
   char engine[32];
@@ -37,7 +40,8 @@ typedef struct rh_model_info {
   int64_t slots;
   int64_t vocabulary;
   int64_t parameters;
-  int64_t bytes;  // weights
+  int64_t bytes;       // weights
+  int64_t vram_bytes;  // on GPUs, measured after the load; 0 without one
   bool has_chat_template;
   double load_ms;
 } rh_model_info;
@@ -45,6 +49,7 @@ typedef struct rh_model_info {
 // What a worker reports every second and with each PONG.
 typedef struct rh_worker_stats {
   int64_t rss_bytes;
+  int64_t vram_bytes;      // on GPUs; 0 without one
   int64_t active_runs;     // runs that hold a slot
   int64_t waiting_runs;    // runs accepted but without a slot
   int64_t paused_runs;     // runs without credit

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/keep_alive.h"
 #include "base/text.h"
 #include "flow/limits.h"
 
@@ -80,6 +81,7 @@ typedef struct rh_request {
   bool stream;
   int32_t priority;            // higher runs first; 0 is usual; -100..100
   uint64_t timeout_ns;         // 0 = the server's default
+  int64_t keep_alive;          // ns that the model stays in memory afterwards, or a word of base/keep_alive.h
   const char *prefer_backend;  // NULL, "cpu", "gpu" or "auto"
   const char *session;         // NULL or the client's word for one conversation
   const char *user;            // NULL or the client's word for its user; never logged

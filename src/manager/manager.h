@@ -23,6 +23,21 @@
 typedef struct rh_manager rh_manager;
 typedef struct rh_served rh_served;
 
+// What happens, as it happens, for metrics and the log.
+typedef enum rh_manager_event_kind {
+  RH_MANAGER_LOADED,       // ready; `seconds` since it was first wanted, waiting for memory included
+  RH_MANAGER_LOAD_FAILED,  // `detail`: the status' name
+  RH_MANAGER_LEFT,         // out of memory again; `detail`: "memory", "idle", "asked", "swap", "removed", "shutdown", ...
+  RH_MANAGER_SWAPPED,      // a hot swap ended; `detail`: "ok", "failed", "replaced"
+} rh_manager_event_kind;
+
+typedef struct rh_manager_event {
+  rh_manager_event_kind kind;
+  const rh_served *served;
+  const char *detail;  // a fixed word: it becomes a label
+  double seconds;
+} rh_manager_event;
+
 typedef struct rh_manager_options {
   rh_loop *loop;
   rh_sched *sched;
@@ -40,6 +55,8 @@ typedef struct rh_manager_options {
   rh_status (*collect)(void *ctx, rh_catalogue *out, rh_error *error);
   // The last running thing has left: for the end of the daemon.
   void (*all_gone)(void *ctx);
+  // May be NULL. Must not call back into the manager.
+  void (*happened)(void *ctx, const rh_manager_event *event);
   void *ctx;
 } rh_manager_options;
 

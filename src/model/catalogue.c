@@ -37,6 +37,8 @@ struct rh_catalogue {
   }
 #define BOOL_ROW(name, field, about) \
   { .key = name, .type = RH_SETTING_BOOL, .offset = offsetof(rh_model_spec, field), .help = about, .file_only = true }
+#define BYTES_ROW(name, field, about) \
+  { .key = name, .type = RH_SETTING_BYTES, .offset = offsetof(rh_model_spec, field), .help = about, .file_only = true }
 
 const rh_setting rh_model_settings[] = {
     TEXT_ROW("path", path,
@@ -52,22 +54,23 @@ const rh_setting rh_model_settings[] = {
     INT_ROW("gpu_layers", options.gpu_layers, -1, 100000, "-1", "layers kept on a GPU; -1 = all that fit, 0 = none"),
     BOOL_ROW("mlock", options.mlock, "keep the weights in memory and never swap them out"),
     INT_ROW("queue_max", queue_max, 1, 100000, "64", "requests that may wait for this model"),
+    TEXT_ROW("keep_alive", keep_alive_text,
+             "how long it stays in memory without requests: 5m, 1h, seconds, 0 = leaves when idle, forever (or -1); "
+             "absent = the server's keep_alive"),
+    BOOL_ROW("pinned", pinned, "never leaves memory for being idle or to make room"),
+    BYTES_ROW("memory", memory_bytes, "what it takes when it is loaded; 0 = estimated from the file, then measured"),
+    BYTES_ROW("memory_min", memory_min_bytes, "a machine with less RAM refuses to load it; 0 = none"),
+    BOOL_ROW("gpu_required", gpu_required, "a machine without a GPU refuses to load it"),
+    TEXT_ROW("task", task, "what it is for, shown in lists: chat, completion, embeddings, ..."),
+    TEXT_ROW("license", licence, "shown in lists; an SPDX name where there is one"),
 };
 const size_t rh_model_settings_count = sizeof rh_model_settings / sizeof *rh_model_settings;
 
 rh_catalogue *rh_catalogue_new(void) { return calloc(1, sizeof(rh_catalogue)); }
 
-static void spec_free(rh_model_spec *spec) {
-  if (spec == NULL) return;
-  free(spec->name);
-  free(spec->engine);
-  free(spec->path);
-  free(spec);
-}
-
 void rh_catalogue_free(rh_catalogue *catalogue) {
   if (catalogue == NULL) return;
-  for (size_t i = 0; i < catalogue->count; i++) spec_free(catalogue->specs[i]);
+  for (size_t i = 0; i < catalogue->count; i++) rh_model_spec_free(catalogue->specs[i]);
   free(catalogue->specs);
   free(catalogue);
 }
@@ -243,15 +246,46 @@ static rh_model_spec *spec_new(const char *name, const rh_load_options *defaults
   }
   spec->options = defaults != NULL ? *defaults : (rh_load_options){.gpu_layers = -1};
   spec->queue_max = queue_max;
+  spec->keep_alive = RH_KEEP_ALIVE_UNSET;
   return spec;
 }
 
 // Takes `spec` over in any case.
 static rh_status finish(rh_catalogue *catalogue, rh_model_spec *spec, rh_error *error) {
   rh_status status = inspect(spec, error);
+  if (status == RH_OK && spec->format == RH_FORMAT_UNKNOWN) {
+    spec->format = strcmp(spec->engine, "fake") == 0 ? RH_FORMAT_FAKE : RH_FORMAT_GGUF;
+  }
   if (status == RH_OK) status = insert(catalogue, spec, error);
-  if (status != RH_OK) spec_free(spec);
+  if (status != RH_OK) rh_model_spec_free(spec);
   return status;
+}
+
+// keep_alive is text in the table, but a number of seconds is what many people write.
+static json_t *with_text_keep_alive(const json_t *settings) {
+  const json_t *value = json_object_get(settings, "keep_alive");
+  json_t *copy = json_copy((json_t *)(uintptr_t)settings);  // jansson lacks the const
+  if (copy == NULL || !json_is_number(value)) return copy;
+  char text[32];
+  rh_text_format_number(text, sizeof text, json_number_value(value));
+  if (json_object_set_new(copy, "keep_alive", json_string(text)) != 0) {
+    json_decref(copy);
+    return NULL;
+  }
+  return copy;
+}
+
+static rh_status read_settings(rh_model_spec *spec, const char *path, const json_t *settings, rh_error *error) {
+  json_t *copy = with_text_keep_alive(settings);
+  if (copy == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for a model's settings");
+  rh_status status =
+      rh_config_from_json(rh_model_settings, rh_model_settings_count, path, copy, NULL, spec, NULL, error);
+  json_decref(copy);
+  if (status != RH_OK || spec->keep_alive_text == NULL) return status;
+  rh_error inner = {0};
+  status = rh_keep_alive_parse(spec->keep_alive_text, &spec->keep_alive, &inner);
+  if (status == RH_OK) return RH_OK;
+  return rh_fail_param(error, status, "keep_alive", "%s.keep_alive: %s", path, inner.message);
 }
 
 rh_status rh_catalogue_add_json(rh_catalogue *catalogue, const char *name, const json_t *settings,
@@ -267,9 +301,9 @@ rh_status rh_catalogue_add_json(rh_catalogue *catalogue, const char *name, const
   }
   rh_model_spec *spec = spec_new(name, defaults, queue_max);
   if (spec == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for model \"%s\"", name);
-  status = rh_config_from_json(rh_model_settings, rh_model_settings_count, path, settings, NULL, spec, NULL, error);
+  status = read_settings(spec, path, settings, error);
   if (status != RH_OK) {
-    spec_free(spec);
+    rh_model_spec_free(spec);
     return status;
   }
   return finish(catalogue, spec, error);
@@ -283,8 +317,23 @@ rh_status rh_catalogue_add_file(rh_catalogue *catalogue, const char *name, const
   rh_model_spec *spec = spec_new(name, defaults, queue_max);
   if (spec == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for model \"%s\"", name);
   if ((status = set_text(&spec->path, path, error)) != RH_OK) {
-    spec_free(spec);
+    rh_model_spec_free(spec);
     return status;
   }
   return finish(catalogue, spec, error);
+}
+
+rh_status rh_catalogue_add_spec(rh_catalogue *catalogue, const rh_model_spec *spec, rh_error *error) {
+  assert(catalogue != NULL && spec != NULL && spec->name != NULL && spec->engine != NULL && spec->path != NULL);
+  rh_status status = check_name(spec->name, error);
+  if (status != RH_OK) return status;
+  const rh_model_spec *there = rh_catalogue_find(catalogue, spec->name);
+  if (there != NULL) {
+    return rh_fail(error, RH_CONFLICT, "a model named \"%s\" is there already (%s)", spec->name, there->path);
+  }
+  rh_model_spec *copy = rh_model_spec_copy(spec);
+  if (copy == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for model \"%s\"", spec->name);
+  status = insert(catalogue, copy, error);
+  if (status != RH_OK) rh_model_spec_free(copy);
+  return status;
 }

@@ -6,6 +6,7 @@
 #define RH_MODEL_CATALOGUE_H
 
 #include "base/config.h"
+#include "base/keep_alive.h"
 #include "base/status.h"
 #include "flow/model_info.h"
 #include "model/format.h"
@@ -17,9 +18,6 @@ typedef enum rh_model_origin {
   RH_ORIGIN_HUB_CACHE,  // lies in a Hugging Face cache
 } rh_model_origin;
 
-#define RH_KEEP_ALIVE_UNSET (-2)    // the server's default
-#define RH_KEEP_ALIVE_FOREVER (-1)  // never leaves for being idle
-
 typedef struct rh_model_spec {
   char *name;    // name[:version] as clients say it (model/ref.h)
   char *engine;  // "llama", "fake"; found from the file's content when the configuration does not say
@@ -30,6 +28,7 @@ typedef struct rh_model_spec {
   int64_t modified_s;  // the file's time; `created` of GET /v1/models
   // How it is kept in memory.
   int64_t keep_alive;        // ns, or one of the two words above
+  char *keep_alive_text;     // as the configuration has it; NULL = not set there
   bool pinned;               // never evicted
   uint64_t memory_bytes;     // what a load takes, when a person knows better than the estimate; 0 = estimate
   uint64_t memory_min_bytes;  // a machine with less RAM is refused; 0 = none

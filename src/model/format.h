@@ -4,6 +4,8 @@
 #ifndef RH_MODEL_FORMAT_H
 #define RH_MODEL_FORMAT_H
 
+#include <stdint.h>
+
 #include "base/status.h"
 
 typedef enum rh_format {
@@ -17,16 +19,16 @@ typedef enum rh_format {
   RH_FORMAT_COUNT
 } rh_format;
 
-const char *rh_format_name(rh_format format);             // "gguf", "onnx", "onnx-genai", "safetensors", "tensorrt", ...
-rh_format rh_format_from_name(const char *name);          // RH_FORMAT_UNKNOWN for an unknown word
-const char *rh_format_engine(rh_format format);           // "llama", "fake"; NULL when no engine of this build serves it
+const char *rh_format_name(rh_format format);     // "gguf", "onnx", "onnx-genai", "safetensors", "tensorrt", ...
+rh_format rh_format_from_name(const char *name);  // RH_FORMAT_UNKNOWN for an unknown word
+const char *rh_format_engine(rh_format format);   // "llama", "fake"; NULL when no engine of this build serves it
 
 typedef struct rh_format_report {
   rh_format format;
-  char entry[512];    // what an engine opens, relative to the folder (or the file's own name)
-  char parts[256];    // for people: "3 parts", "external data in model.onnx_data", "2 shards"
-  char seen[256];     // RH_UNSUPPORTED: what was there instead ("a ZIP archive", "an HTML page", "a PyTorch pickle", ...)
-  int64_t bytes;      // of all files that belong to the model
+  char entry[512];  // what an engine opens, relative to the folder (or the file's own name)
+  char parts[256];  // for people: "3 parts", "external data in model.onnx_data", "2 shards"
+  char seen[256];   // RH_UNSUPPORTED: what was there instead ("a ZIP archive", "an HTML page", "a PyTorch pickle", ...)
+  int64_t bytes;    // of all files that belong to the model
   char missing[256];  // a part that is named but not there, or empty
 } rh_format_report;
 

@@ -1,29 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads what a person wants to know about a GGUF file from its header: architecture, quantization, context, size.
-// Owns nothing but one read window that is freed before return. Any thread. It deliberately neither maps the weights
-// nor checks that the model can be loaded: model files come from strangers, and loading is the worker's business.
+// Reads what a person wants to know about a GGUF file from its header: architecture, quantization, context, size; and
+// hands to gguf_shape.c what decides how much memory it takes.
+// Owns nothing; a pure function. Any thread. It deliberately does not check that the model can be loaded: model files
+// come from strangers, and loading is the worker's business.
 #include "model/gguf.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/text.h"
 #include "base/utf8.h"
 
-// A header holds the vocabulary, so it may be several MiB; the largest public ones are below 20 MiB.
-#define WINDOW_BYTES_MIN ((size_t)256 * 1024)
-#define WINDOW_BYTES_MAX ((size_t)64 * 1024 * 1024)
 #define KEYS_MAX UINT64_C(65536)
 #define TENSORS_MAX UINT64_C(1000000)
 #define DIMENSIONS_MAX 8u
-#define TENSOR_TYPES_MAX 64u
 
 // Value types of the format.
 enum {
@@ -133,11 +125,38 @@ static void copy_printable(char *out, size_t size, text_view text) {
 typedef struct parse {
   reader in;
   rh_gguf_summary *out;
+  rh_gguf_shape *shape;  // NULL when nobody wants it
   rh_error *error;
   bool has_file_type;
 } parse;
 
-static rh_status skip_array(parse *p) {
+// A key's name without the architecture that it begins with; length 0 when it belongs to something else.
+static text_view own_key(const parse *p, text_view key) {
+  size_t arch_length = strlen(p->out->architecture);
+  const char *dot = key.length == 0 ? NULL : memchr(key.bytes, '.', key.length);
+  // The architecture normally comes first. Where it does not, any is better than none.
+  if (arch_length > 0) {
+    bool own = key.length > arch_length + 1 && key.bytes[arch_length] == '.' &&
+               memcmp(key.bytes, p->out->architecture, arch_length) == 0;
+    dot = own ? key.bytes + arch_length : NULL;
+  }
+  if (dot == NULL) return (text_view){key.bytes, 0};
+  size_t skipped = (size_t)(dot + 1 - key.bytes);
+  return (text_view){dot + 1, key.length - skipped};
+}
+
+static void note_array(parse *p, text_view key, uint32_t type, const uint8_t *values, uint64_t count) {
+  if (p->shape == NULL) return;
+  if (text_equals(key, "tokenizer.ggml.tokens")) p->shape->vocabulary = (int64_t)count;
+  if (text_equals(key, "tokenizer.ggml.merges")) p->shape->merges = (int64_t)count;
+  bool is_number = values != NULL && type != TYPE_F32 && type != TYPE_F64;
+  text_view own = own_key(p, key);
+  if (is_number && own.length > 0) {
+    rh_gguf_shape_note_array(p->shape, own.bytes, own.length, values, type_bytes[type], count);
+  }
+}
+
+static rh_status read_array(parse *p, text_view key) {
   uint32_t type = take_u32(&p->in);
   uint64_t count = take_unsigned(&p->in, 8);
   if (p->in.short_of_bytes) return RH_OK;
@@ -148,10 +167,13 @@ static rh_status skip_array(parse *p) {
   if (type != TYPE_STRING) {
     // A count that overflows is larger than any file.
     uint64_t bytes = count > UINT64_MAX / type_bytes[type] ? UINT64_MAX : count * type_bytes[type];
-    take(&p->in, bytes);
+    const uint8_t *values = take(&p->in, bytes);
+    if (!p->in.short_of_bytes) note_array(p, key, type, values, count);
     return RH_OK;
   }
   for (uint64_t i = 0; i < count && !p->in.short_of_bytes; i++) take_text(&p->in);
+  // Each text took 8 bytes at least, so the count is no larger than the file.
+  if (!p->in.short_of_bytes) note_array(p, key, type, NULL, count);
   return RH_OK;
 }
 
@@ -166,26 +188,19 @@ static void note_text(parse *p, text_view key, text_view value) {
   }
 }
 
-static bool is_context_length(const parse *p, text_view key) {
-  static const char suffix[] = ".context_length";
-  size_t suffix_length = sizeof suffix - 1;
-  if (key.length <= suffix_length) return false;
-  if (memcmp(key.bytes + key.length - suffix_length, suffix, suffix_length) != 0) return false;
-  size_t arch_length = strlen(p->out->architecture);
-  // The architecture normally comes first. Where it does not, any context length is better than none.
-  if (arch_length == 0) return true;
-  return key.length - suffix_length == arch_length && memcmp(key.bytes, p->out->architecture, arch_length) == 0;
-}
-
 static void note_unsigned(parse *p, text_view key, uint64_t value) {
   rh_gguf_summary *out = p->out;
   if (text_equals(key, "general.file_type")) {
     const char *name =
         value > UINT32_MAX ? NULL : name_of(file_types, sizeof file_types / sizeof *file_types, (uint32_t)value);
     p->has_file_type = name != NULL && rh_text_copy(out->quantization, sizeof out->quantization, name);
-  } else if (is_context_length(p, key)) {
-    out->context_trained = value > INT64_MAX ? 0 : (int64_t)value;
+    return;
   }
+  if (text_equals(key, "split.count") && p->shape != NULL) p->shape->parts = value > INT64_MAX ? 0 : (int64_t)value;
+  text_view own = own_key(p, key);
+  if (own.length == 0) return;
+  if (text_equals(own, "context_length")) out->context_trained = value > INT64_MAX ? 0 : (int64_t)value;
+  if (p->shape != NULL) rh_gguf_shape_note_number(p->shape, own.bytes, own.length, value);
 }
 
 static rh_status read_pair(parse *p) {
@@ -196,7 +211,7 @@ static rh_status read_pair(parse *p) {
     return rh_fail(p->error, RH_INVALID, "the GGUF header has a value of unknown type %" PRIu32 "; the file is damaged",
                    type);
   }
-  if (type == TYPE_ARRAY) return skip_array(p);
+  if (type == TYPE_ARRAY) return read_array(p, key);
   if (type == TYPE_STRING) {
     text_view value = take_text(&p->in);
     if (!p->in.short_of_bytes) note_text(p, key, value);
@@ -209,40 +224,42 @@ static rh_status read_pair(parse *p) {
 }
 
 // Adds one tensor's elements to the sums. Impossible shapes are errors, since the sum is shown as the model's size.
-static rh_status read_tensor(parse *p, uint64_t elements_of_type[TENSOR_TYPES_MAX]) {
-  take_text(&p->in);
+static rh_status read_tensor(parse *p, uint64_t elements_of_type[RH_GGUF_TYPES_MAX]) {
+  text_view name = take_text(&p->in);
   uint32_t dimensions = take_u32(&p->in);
   if (dimensions > DIMENSIONS_MAX) {
     return rh_fail(p->error, RH_INVALID, "a tensor in the GGUF header has %" PRIu32 " dimensions; the file is damaged",
                    dimensions);
   }
-  uint64_t elements = 1;
+  uint64_t elements = 1, rows = 0;
   for (uint32_t i = 0; i < dimensions; i++) {
     uint64_t size = take_unsigned(&p->in, 8);
     if (size != 0 && elements > (uint64_t)INT64_MAX / size) {
       return rh_fail(p->error, RH_INVALID, "a tensor in the GGUF header is impossibly large; the file is damaged");
     }
     elements *= size;
+    if (i == 1) rows = size;
   }
   uint32_t type = take_u32(&p->in);
   take_unsigned(&p->in, 8);  // where its data lies
   if (p->in.short_of_bytes) return RH_OK;
   uint64_t sum = (uint64_t)p->out->parameters + elements;
-  if (sum > INT64_MAX)
+  bool fits = p->shape == NULL || rh_gguf_shape_note_tensor(p->shape, name.bytes, name.length, type, elements, rows);
+  if (sum > INT64_MAX || !fits)
     return rh_fail(p->error, RH_INVALID, "the GGUF header's tensors are impossibly large; the file is damaged");
   p->out->parameters = (int64_t)sum;
-  if (type < TENSOR_TYPES_MAX) elements_of_type[type] += elements;
+  if (type < RH_GGUF_TYPES_MAX) elements_of_type[type] += elements;
   return RH_OK;
 }
 
 static rh_status read_tensors(parse *p) {
-  uint64_t elements_of_type[TENSOR_TYPES_MAX] = {0};
+  uint64_t elements_of_type[RH_GGUF_TYPES_MAX] = {0};
   for (uint64_t i = 0; i < p->out->tensor_count && !p->in.short_of_bytes; i++) {
     rh_status status = read_tensor(p, elements_of_type);
     if (status != RH_OK) return status;
   }
   uint32_t most = 0;
-  for (uint32_t i = 1; i < TENSOR_TYPES_MAX; i++) {
+  for (uint32_t i = 1; i < RH_GGUF_TYPES_MAX; i++) {
     if (elements_of_type[i] > elements_of_type[most]) most = i;
   }
   const char *name = name_of(tensor_types, sizeof tensor_types / sizeof *tensor_types, most);
@@ -279,9 +296,15 @@ bool rh_gguf_has_magic(const void *bytes, size_t length) {
 
 rh_status rh_gguf_parse_summary(const void *bytes, size_t length, bool complete, rh_gguf_summary *out,
                                 rh_error *error) {
+  return rh_gguf_parse(bytes, length, complete, out, NULL, error);
+}
+
+rh_status rh_gguf_parse(const void *bytes, size_t length, bool complete, rh_gguf_summary *out, rh_gguf_shape *shape,
+                        rh_error *error) {
   assert(out != NULL && (bytes != NULL || length == 0));
   memset(out, 0, sizeof *out);
-  parse p = {.in = {.at = bytes, .left = length}, .out = out, .error = error};
+  if (shape != NULL) memset(shape, 0, sizeof *shape);
+  parse p = {.in = {.at = bytes, .left = length}, .out = out, .shape = shape, .error = error};
   if (length >= RH_GGUF_MAGIC_BYTES && !rh_gguf_has_magic(bytes, length)) {
     return rh_fail(error, RH_INVALID, "it is not a GGUF file");
   }
@@ -294,62 +317,4 @@ rh_status rh_gguf_parse_summary(const void *bytes, size_t length, bool complete,
   return rh_fail(error, RH_INVALID,
                  length < RH_GGUF_MAGIC_BYTES ? "it is not a GGUF file"
                                               : "the GGUF header is cut off; the file was not downloaded completely");
-}
-
-// Reads the first `length` bytes of `fd`; fewer when the file ends before.
-static rh_status read_front(int fd, const char *path, uint8_t *bytes, size_t from, size_t length, size_t *got,
-                            rh_error *error) {
-  *got = from;
-  while (*got < length) {
-    ssize_t n = pread(fd, bytes + *got, length - *got, (off_t)*got);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return rh_fail(error, RH_IO, "cannot read %s: %s", path, strerror(errno));
-    if (n == 0) break;
-    *got += (size_t)n;
-  }
-  return RH_OK;
-}
-
-// Most headers are small, some hold a large vocabulary: begin with a small window and grow it on demand.
-static rh_status read_window(int fd, const char *path, rh_gguf_summary *out, rh_error *error) {
-  uint8_t *bytes = NULL;
-  size_t got = 0;
-  rh_status status = RH_AGAIN;
-  for (size_t window = WINDOW_BYTES_MIN; status == RH_AGAIN && window <= WINDOW_BYTES_MAX; window *= 4) {
-    uint8_t *larger = realloc(bytes, window);
-    if (larger == NULL) {
-      status = rh_fail(error, RH_NO_MEMORY, "no memory to read the header of %s", path);
-      break;
-    }
-    bytes = larger;
-    status = read_front(fd, path, bytes, got, window, &got, error);
-    rh_error inner = {0};
-    if (status == RH_OK) {
-      status = rh_gguf_parse_summary(bytes, got, got < window, out, &inner);
-      if (status != RH_OK && status != RH_AGAIN) rh_fail(error, status, "%s: %s", path, inner.message);
-    }
-  }
-  free(bytes);
-  if (status == RH_AGAIN) {
-    return rh_fail(error, RH_TOO_LARGE, "%s: the GGUF header is larger than %zu MiB", path, WINDOW_BYTES_MAX >> 20);
-  }
-  return status;
-}
-
-rh_status rh_gguf_read_summary(const char *path, rh_gguf_summary *out, rh_error *error) {
-  assert(path != NULL && out != NULL);
-  memset(out, 0, sizeof *out);
-  // Without O_NONBLOCK a named pipe would hold us until somebody writes to it.
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0)
-    return rh_fail(error, errno == ENOENT ? RH_NOT_FOUND : RH_IO, "cannot open %s: %s", path, strerror(errno));
-  struct stat info;
-  rh_status status = RH_OK;
-  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-    status = rh_fail(error, RH_INVALID, "%s is not a regular file", path);
-  } else {
-    status = read_window(fd, path, out, error);
-  }
-  close(fd);
-  return status;
 }

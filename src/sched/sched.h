@@ -20,10 +20,14 @@ typedef struct rh_job rh_job;
 rh_sched *rh_sched_new(rh_loop *loop);
 void rh_sched_free(rh_sched *sched);  // no jobs may be left
 
+// Models that compute at the same time share so many cores; 0 (at first) = each uses all the threads it was given.
+void rh_sched_set_cores(rh_sched *sched, int32_t cores);
+
 // Who decides when a model's member is started. Called from inside the functions below; must not call back into them.
+// The same may be said again: each job that comes while the member is COLD, or FAILED with its pause over, is "wanted".
 typedef struct rh_sched_owner {
   void (*wanted)(void *ctx);    // jobs wait and the member is not on its way: somebody should start it
-  void (*unwanted)(void *ctx);  // the last waiting job left before the member was started
+  void (*unwanted)(void *ctx);  // the last waiting job left while the member was COLD, FAILED or DRAINING
   void (*idle)(void *ctx);      // the last job has ended: nothing runs, nothing waits
   void *ctx;
 } rh_sched_owner;
@@ -32,7 +36,7 @@ typedef struct rh_sched_owner {
 // NULL: the member is started as soon as a job comes.
 rh_status rh_sched_add_model(rh_sched *sched, rh_member *member, size_t queue_max, const rh_sched_owner *owner,
                              rh_sched_model **out) RH_MUST_CHECK;
-void rh_sched_remove_model(rh_sched_model *model);  // no job may be left
+void rh_sched_remove_model(rh_sched_model *model);  // no job may be left; not from inside a sink or an owner's function
 void rh_sched_member_state(rh_sched_model *model, rh_member_state state);
 // Held: jobs are taken and wait, none is begun. For a model that has to drain.
 void rh_sched_hold(rh_sched_model *model, bool held);

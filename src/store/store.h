@@ -81,8 +81,11 @@ typedef struct rh_draft rh_draft;  // a model being made; holds the lock of its 
 rh_status rh_store_draft_begin(rh_store *store, const rh_model_ref *ref, const char *source, bool wait,
                                bool (*waiting)(void *ctx), void *ctx, rh_draft **out, rh_error *error) RH_MUST_CHECK;
 const char *rh_draft_folder(const rh_draft *draft);  // put files here; on the store's file system
-// `stored->folder` is ignored. Files of the folder that the manifest does not list are removed. An existing model of the
-// same name and version is replaced (processes that read its files keep them until they close them). Ends the draft.
+// `stored->folder` is ignored. Files of the folder that the manifest does not list are removed; those it lists must be
+// there with their sizes (RH_INVALID), and an empty sha256 is filled in. No file may be called manifest.json. An existing
+// model of the same name and version is replaced (processes that read its files keep them until they close them). Ends
+// the draft in any case; after a failure what was fetched stays for a later pull, and RH_NO_SPACE leaves the store as it
+// was.
 rh_status rh_draft_commit(rh_draft *draft, const rh_stored *stored, rh_error *error) RH_MUST_CHECK;
 // Ends the draft; `keep` leaves what was fetched for a later pull.
 void rh_draft_end(rh_draft *draft, bool keep);
@@ -91,7 +94,8 @@ void rh_draft_end(rh_draft *draft, bool keep);
 
 rh_status rh_store_remove(rh_store *store, const rh_model_ref *ref, rh_error *error) RH_MUST_CHECK;
 // Another name for the same files (hard links where possible: no disk is used). RH_CONFLICT when `to` exists.
-rh_status rh_store_copy(rh_store *store, const rh_model_ref *from, const rh_model_ref *to, rh_error *error) RH_MUST_CHECK;
+rh_status rh_store_copy(rh_store *store, const rh_model_ref *from, const rh_model_ref *to,
+                        rh_error *error) RH_MUST_CHECK;
 
 // Hash all files again. `progress` gets done and total bytes; false gives up. RH_INVALID names every file that is
 // damaged or missing.
@@ -107,8 +111,9 @@ typedef struct rh_store_usage {
 rh_status rh_store_disk_usage(rh_store *store, rh_store_usage *out, rh_error *error) RH_MUST_CHECK;
 
 // Bring the store below `limit_bytes` (0 = no limit): first partial pulls older than `partial_age_s` that nobody works
-// on, then the models used longest ago, never one for which `keep` says true. With `dry_run` nothing is removed. `removed`
-// (may be NULL) is called for each. RH_NO_SPACE when the limit cannot be reached.
+// on (these also without a limit), then the models used longest ago, never one for which `keep` (may be NULL) says true
+// or that an alias names. Bytes that another model shares through hard links come back only with the last of them. With
+// `dry_run` nothing is removed. `removed` (may be NULL) is called for each. RH_NO_SPACE when the limit cannot be reached.
 typedef struct rh_gc_options {
   int64_t limit_bytes;
   int64_t partial_age_s;
@@ -117,11 +122,13 @@ typedef struct rh_gc_options {
   void (*removed)(void *ctx, const char *what, int64_t bytes, const char *why);
   void *ctx;
 } rh_gc_options;
-rh_status rh_store_gc(rh_store *store, const rh_gc_options *options, int64_t *freed_bytes, rh_error *error) RH_MUST_CHECK;
+rh_status rh_store_gc(rh_store *store, const rh_gc_options *options, int64_t *freed_bytes,
+                      rh_error *error) RH_MUST_CHECK;
 
 // --- small facts ---------------------------------------------------------------------------------------------------
 
-// Aliases: name -> "name[:version]". *out is a new object; the caller releases it.
+// Aliases: name -> "name[:version]" (and "pin:NAME", see manager/manager.h). *out is a new object; the caller releases
+// it. RH_INVALID when the file is damaged.
 rh_status rh_store_aliases(rh_store *store, json_t **out, rh_error *error) RH_MUST_CHECK;
 // `target` NULL removes. Safe against other processes.
 rh_status rh_store_alias_set(rh_store *store, const char *alias, const char *target, rh_error *error) RH_MUST_CHECK;
@@ -129,14 +136,17 @@ rh_status rh_store_alias_set(rh_store *store, const char *alias, const char *tar
 // What was learned about a model by using it. Kept by the key "NAME:VERSION" or a path.
 typedef struct rh_usage_facts {
   int64_t last_used_s;
-  double frequency;      // requests an hour, exponentially averaged; see store/usage.c
-  int64_t ram_bytes;     // peak resident memory of its worker with the options of `options_key`
+  double frequency;   // requests an hour, exponentially averaged (store/usage.c); rh_store_note ignores it
+  int64_t requests;   // for rh_store_note: how many came since the caller's last note; rh_store_facts gives 0
+  int64_t ram_bytes;  // peak resident memory of its worker with the options of `options_key`
   int64_t gpu_bytes;
   double load_ms;
   char options_key[64];  // context, slots, GPU layers: memory figures hold for these only
 } rh_usage_facts;
 rh_status rh_store_facts(rh_store *store, const char *key, rh_usage_facts *out) RH_MUST_CHECK;  // RH_NOT_FOUND: zeroed
-// Merged into the file at once; a store that cannot be written is logged once and otherwise ignored.
+// Merged into the file at once, so that several daemons add up: `requests` are added to the average, the latest
+// last_used_s stays, memory figures are the largest of the same options_key (of another key: the new ones), and a 0 or an
+// empty text says nothing new. A store that cannot be written is logged once and otherwise ignored.
 void rh_store_note(rh_store *store, const char *const *keys, const rh_usage_facts *facts, size_t count);
 
 // --- models that lie elsewhere -------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ static const char *const type_names[RH_FRAME_TYPE_END] = {
     [RH_FRAME_CANCEL] = "CANCEL",   [RH_FRAME_CREDIT] = "CREDIT",
     [RH_FRAME_STATS] = "STATS",     [RH_FRAME_UNLOAD] = "UNLOAD",
     [RH_FRAME_PING] = "PING",       [RH_FRAME_PONG] = "PONG",
-    [RH_FRAME_GOODBYE] = "GOODBYE",
+    [RH_FRAME_GOODBYE] = "GOODBYE", [RH_FRAME_SHARE] = "SHARE",
 };
 
 const char *rh_frame_type_name(uint8_t type) {

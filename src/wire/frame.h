@@ -31,6 +31,7 @@ typedef enum rh_frame_type {
   RH_FRAME_PING = 11,
   RH_FRAME_PONG = 12,     // carries the same json as STATS
   RH_FRAME_GOODBYE = 13,  // worker -> daemon: nothing follows
+  RH_FRAME_SHARE = 14,    // daemon -> worker: how many threads may compute from the next step on
   RH_FRAME_TYPE_END
 } rh_frame_type;
 

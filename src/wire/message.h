@@ -43,6 +43,10 @@ rh_status rh_event_read(const rh_frame *frame, rh_arena *arena, rh_event *event,
 rh_status rh_credit_write(rh_dynbuf *out, uint32_t stream, uint32_t credit) RH_MUST_CHECK;
 rh_status rh_credit_read(const rh_frame *frame, uint32_t *credit, rh_error *error) RH_MUST_CHECK;
 
+// Threads that may compute from the next step on; 0 = as many as the model was loaded with.
+rh_status rh_share_write(rh_dynbuf *out, int32_t threads) RH_MUST_CHECK;
+rh_status rh_share_read(const rh_frame *frame, int32_t *threads, rh_error *error) RH_MUST_CHECK;
+
 // `type` is RH_FRAME_STATS or RH_FRAME_PONG.
 rh_status rh_stats_write(rh_dynbuf *out, rh_frame_type type, const rh_worker_stats *stats) RH_MUST_CHECK;
 rh_status rh_stats_read(const rh_frame *frame, rh_worker_stats *stats, rh_error *error) RH_MUST_CHECK;

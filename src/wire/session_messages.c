@@ -46,8 +46,8 @@ static const rh_option_row load_options[] = {
 #define LOAD_OPTION_COUNT (sizeof load_options / sizeof load_options[0])
 
 rh_status rh_load_write(rh_dynbuf *out, const rh_load *load) {
-  json_t *object =
-      json_pack("{s:s,s:s,s:b}", "engine", load->engine, "path", load->path, "mlock", (int)load->options.mlock);
+  json_t *object = json_pack("{s:s,s:s,s:b,s:i}", "engine", load->engine, "path", load->path, "mlock",
+                             (int)load->options.mlock, "share", (int)load->share);
   for (size_t i = 0; object != NULL && i < LOAD_OPTION_COUNT; i++) {
     const int64_t *field = (const int64_t *)(const void *)((const char *)&load->options + load_options[i].offset);
     json_object_set_new(object, load_options[i].key, json_integer(*field));
@@ -69,6 +69,8 @@ rh_status rh_load_read(const rh_frame *frame, rh_arena *arena, rh_load *load, rh
     *field = rh_reader_int(&reader, load_options[i].key, 0);
   }
   load->options.mlock = rh_reader_bool(&reader, "mlock", false);
+  int64_t share = rh_reader_int(&reader, "share", 0);
+  load->share = share < 0 || share > RH_SHARE_MAX ? 0 : (int32_t)share;
   json_decref(root);
   return reader.status;
 }
@@ -92,6 +94,7 @@ static const rh_option_row info_integers[] = {
     {"context", offsetof(rh_model_info, context)},       {"context_trained", offsetof(rh_model_info, context_trained)},
     {"slots", offsetof(rh_model_info, slots)},           {"vocabulary", offsetof(rh_model_info, vocabulary)},
     {"parameters", offsetof(rh_model_info, parameters)}, {"bytes", offsetof(rh_model_info, bytes)},
+    {"vram_bytes", offsetof(rh_model_info, vram_bytes)},
 };
 
 typedef struct rh_text_row {
@@ -135,6 +138,7 @@ rh_status rh_loaded_read(const rh_frame *frame, rh_model_info *info, rh_error *e
   }
   info->has_chat_template = rh_reader_bool(&reader, "has_chat_template", false);
   info->load_ms = rh_reader_number(&reader, "load_ms", 0);
+  if (info->vram_bytes < 0) info->vram_bytes = 0;
   if (reader.status == RH_OK && (info->slots < 1 || info->slots > 4096)) {
     rh_reader_fail(&reader, "LOADED must state 1 to 4096 slots");
   }
@@ -158,9 +162,26 @@ rh_status rh_credit_read(const rh_frame *frame, uint32_t *credit, rh_error *erro
   return reader.status;
 }
 
+rh_status rh_share_write(rh_dynbuf *out, int32_t threads) {
+  return rh_frame_encode_object(out, RH_FRAME_SHARE, 0, json_pack("{s:I}", "threads", (json_int_t)threads));
+}
+
+rh_status rh_share_read(const rh_frame *frame, int32_t *threads, rh_error *error) {
+  json_t *root = NULL;
+  rh_reader reader;
+  rh_status status = rh_reader_open(frame, "SHARE", &root, &reader, error);
+  if (status != RH_OK) return status;
+  int64_t value = rh_reader_int(&reader, "threads", -1);
+  if (value < 0 || value > RH_SHARE_MAX) rh_reader_fail(&reader, "SHARE must state 0 to 65536 threads");
+  *threads = (int32_t)value;
+  json_decref(root);
+  return reader.status;
+}
+
 rh_status rh_stats_write(rh_dynbuf *out, rh_frame_type type, const rh_worker_stats *stats) {
   json_t *object =
-      json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "rss_bytes", (json_int_t)stats->rss_bytes, "active_runs",
+      json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "rss_bytes", (json_int_t)stats->rss_bytes,
+                "vram_bytes", (json_int_t)stats->vram_bytes, "active_runs",
                 (json_int_t)stats->active_runs, "waiting_runs", (json_int_t)stats->waiting_runs, "paused_runs",
                 (json_int_t)stats->paused_runs, "steps", (json_int_t)stats->steps, "prompt_tokens",
                 (json_int_t)stats->prompt_tokens, "cached_tokens", (json_int_t)stats->cached_tokens, "generated_tokens",
@@ -177,6 +198,8 @@ rh_status rh_stats_read(const rh_frame *frame, rh_worker_stats *stats, rh_error 
   rh_status status = rh_reader_open(frame, "STATS", &root, &reader, error);
   if (status != RH_OK) return status;
   stats->rss_bytes = rh_reader_int(&reader, "rss_bytes", 0);
+  stats->vram_bytes = rh_reader_int(&reader, "vram_bytes", 0);
+  if (stats->vram_bytes < 0) stats->vram_bytes = 0;
   stats->active_runs = rh_reader_int(&reader, "active_runs", 0);
   stats->waiting_runs = rh_reader_int(&reader, "waiting_runs", 0);
   stats->paused_runs = rh_reader_int(&reader, "paused_runs", 0);

@@ -6,6 +6,7 @@
 // through the port. It does not retry and does not outlive a broken engine: the daemon starts another process.
 #include "worker/executor.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,10 @@ struct rh_executor {
   const rh_engine_ops *ops;
   rh_engine *engine;  // NULL until a model is loaded
   rh_worker_runs runs;
-  bool moving;  // the next step has or may have something to do
+  int64_t vram_bytes;  // as the engine described itself
+  atomic_int share;    // threads that may compute; written by the I/O thread
+  int32_t share_used;  // as the engine was told last
+  bool moving;         // the next step has or may have something to do
   bool ended;
   rh_worker_exit exit;
   uint64_t progress_ns;      // when the last LOAD_PROGRESS was sent
@@ -44,6 +48,8 @@ rh_executor *rh_executor_new(rh_mailbox *mailbox, rh_port *port, rh_vitals *vita
   rh_worker_runs_init(&executor->runs, NULL, NULL, port);
   return executor;
 }
+
+void rh_executor_share(rh_executor *executor, int32_t threads) { atomic_store(&executor->share, threads); }
 
 static void unload(rh_executor *executor) {
   if (executor->engine != NULL) executor->ops->unload(executor->engine);
@@ -105,6 +111,7 @@ static bool on_load_progress(void *ctx, double fraction) {
 static void tell_loaded(rh_executor *executor, uint64_t started_ns) {
   rh_model_info info = {0};
   executor->ops->describe(executor->engine, &info);
+  executor->vram_bytes = info.vram_bytes;
   info.load_ms = rh_ns_to_ms(rh_clock_now_ns() - started_ns);
   RH_LOG(RH_LOG_INFO, "model loaded", rh_log_str("engine", executor->ops->name),
          rh_log_str("description", info.description), rh_log_int("slots", info.slots),
@@ -130,6 +137,7 @@ static void load(rh_executor *executor, const rh_load *what) {
   rh_status status = executor->ops->load(what, on_load_progress, executor, &executor->engine, &error);
   if (status == RH_OK) {
     rh_worker_runs_init(&executor->runs, executor->ops, executor->engine, executor->port);
+    executor->share_used = what->share;
     tell_loaded(executor, started);
     return;
   }
@@ -198,8 +206,16 @@ static bool take_commands(rh_executor *executor) {
 
 // --- steps ---------------------------------------------------------------------------------------------------------
 
+static void apply_share(rh_executor *executor) {
+  int32_t share = atomic_load(&executor->share);
+  if (share == executor->share_used || executor->ops->use_threads == NULL) return;
+  executor->share_used = share;
+  executor->ops->use_threads(executor->engine, share);
+}
+
 static void step(rh_executor *executor) {
   bool worked = false;
+  apply_share(executor);
   rh_error error = {0};
   rh_vitals_step_begin(executor->vitals);
   rh_status status = executor->ops->step(executor->engine, &worked, &error);
@@ -218,6 +234,7 @@ static void publish(rh_executor *executor) {
   if (executor->engine != NULL) {
     rh_engine_counts counts = {0};
     executor->ops->counts(executor->engine, &counts);
+    stats.vram_bytes = executor->vram_bytes;
     stats.steps = counts.steps;
     stats.prompt_tokens = counts.prompt_tokens;
     stats.cached_tokens = counts.cached_tokens;

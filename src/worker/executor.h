@@ -24,6 +24,9 @@ rh_executor *rh_executor_new(rh_mailbox *mailbox, rh_port *port, rh_vitals *vita
 // Stops what runs, without events, and unloads the model. After _run has returned; any thread.
 void rh_executor_free(rh_executor *executor);
 
+// How many threads may compute from the next step on; 0 = all of the model's. Any thread.
+void rh_executor_share(rh_executor *executor, int32_t threads);
+
 // Returns when the work is over: UNLOAD, a closed mailbox or a failure. All frames that tell so are in the port then.
 rh_worker_exit rh_executor_run(rh_executor *executor);
 

@@ -144,9 +144,18 @@ static rh_status read_command(const rh_frame *frame, rh_command **out, rh_error 
   return RH_OK;
 }
 
+// Not by way of the mailbox: it is meant for the step after the one that runs, however many commands wait.
+static rh_status take_share(rh_session *session, const rh_frame *frame, rh_error *error) {
+  int32_t threads = 0;
+  rh_status status = rh_share_read(frame, &threads, error);
+  if (status == RH_OK) rh_executor_share(session->executor, threads);
+  return status;
+}
+
 static rh_status handle_frame(rh_session *session, const rh_frame *frame, rh_error *error) {
   switch ((rh_frame_type)frame->type) {
     case RH_FRAME_PING: answer_ping(session); return RH_OK;
+    case RH_FRAME_SHARE: return take_share(session, frame, error);
     case RH_FRAME_LOAD:
     case RH_FRAME_RUN:
     case RH_FRAME_CANCEL:

@@ -18,6 +18,7 @@ static void read_message(const rh_frame *frame, rh_arena *arena) {
   rh_run run;
   rh_event event;
   rh_worker_stats stats;
+  int32_t threads = 0;
   uint32_t credit = 0;
   double fraction = 0;
   rh_status status = RH_OK;
@@ -29,6 +30,7 @@ static void read_message(const rh_frame *frame, rh_arena *arena) {
     case RH_FRAME_RUN: status = rh_run_read(frame, arena, &run, &credit, &error); break;
     case RH_FRAME_EVENT: status = rh_event_read(frame, arena, &event, &error); break;
     case RH_FRAME_CREDIT: status = rh_credit_read(frame, &credit, &error); break;
+    case RH_FRAME_SHARE: status = rh_share_read(frame, &threads, &error); break;
     case RH_FRAME_STATS:
     case RH_FRAME_PONG: status = rh_stats_read(frame, &stats, &error); break;
     default: break;

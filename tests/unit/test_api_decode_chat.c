@@ -103,6 +103,8 @@ static const bad_body BAD[] = {
     {WITH("\"web_search_options\":{}"), RH_UNSUPPORTED, "web_search_options", "web"},
     {WITH("\"timeout\":0"), RH_INVALID, "timeout", "0.001"},
     {WITH("\"timeout\":90000"), RH_INVALID, "timeout", "86400"},
+    {WITH("\"keep_alive\":\"soon\""), RH_INVALID, "keep_alive", "no time to stay in memory"},
+    {WITH("\"keep_alive\":true"), RH_INVALID, "keep_alive", "number of seconds"},
     {WITH("\"priority\":101"), RH_INVALID, "priority", "100"},
     {WITH("\"session\":5"), RH_INVALID, "session", "a string"},
     {WITH("\"ignore_eos\":1"), RH_INVALID, "ignore_eos", "true or false"},
@@ -151,7 +153,7 @@ static void all_fields(void **state) {
           "\"stop\":[\"a\",\"b\"],\"seed\":42,\"presence_penalty\":-1,\"frequency_penalty\":1.5,"
           "\"logit_bias\":{\"5\":-100,\"7\":2.5},\"logprobs\":true,\"top_logprobs\":4,\"stream\":true,"
           "\"stream_options\":{\"include_usage\":true,\"include_obfuscation\":false},\"top_k\":40,\"min_p\":0.05,"
-          "\"repeat_penalty\":1.1,\"ignore_eos\":true,\"timeout\":1.5,\"priority\":-3,\"session\":\"s\",\"user\":\"u\","
+          "\"repeat_penalty\":1.1,\"ignore_eos\":true,\"timeout\":1.5,\"keep_alive\":\"1h30m\",\"priority\":-3,\"session\":\"s\",\"user\":\"u\","
           "\"metadata\":{\"a\":\"b\"},\"store\":true,\"parallel_tool_calls\":true,\"service_tier\":\"auto\","
           "\"prompt_cache_key\":\"k\",\"safety_identifier\":\"i\",\"tools\":[],\"tool_choice\":\"none\","
           "\"functions\":[],\"function_call\":\"auto\",\"response_format\":{\"type\":\"text\"},"
@@ -181,11 +183,37 @@ static void all_fields(void **state) {
   assert_float_equal(generate->repeat_penalty, 1.1, 1e-6);
   assert_true(generate->ignore_eos);
   assert_int_equal(request->timeout_ns, 1500000000);
+  assert_true(request->keep_alive == (int64_t)5400 * 1000000000);
   assert_int_equal(request->priority, -3);
   assert_string_equal(request->session, "s");
   assert_string_equal(request->user, "u");
   assert_string_equal(rh_dynbuf_data(&test.warnings), "");
   test_end(&test);
+}
+
+static void keep_alive_is(const char *value, int64_t expected) {
+  test_case test;
+  char body[256];
+  snprintf(body, sizeof body, "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]%s%s}",
+           value != NULL ? ",\"keep_alive\":" : "", value != NULL ? value : "");
+  assert_int_equal(test_decode(&test, PATH, body), RH_OK);
+  if (test.request.keep_alive != expected) {
+    fail_msg("keep_alive %s became %lld", value != NULL ? value : "(none)", (long long)test.request.keep_alive);
+  }
+  test_end(&test);
+}
+
+static void keep_alive(void **state) {
+  (void)state;
+  keep_alive_is(NULL, RH_KEEP_ALIVE_UNSET);
+  keep_alive_is("null", RH_KEEP_ALIVE_UNSET);
+  keep_alive_is("\"5m\"", (int64_t)300 * 1000000000);
+  keep_alive_is("\"0\"", 0);
+  keep_alive_is("0", 0);
+  keep_alive_is("2.5", 2500000000);
+  keep_alive_is("-1", RH_KEEP_ALIVE_FOREVER);
+  keep_alive_is("\"-1m\"", RH_KEEP_ALIVE_FOREVER);
+  keep_alive_is("\"forever\"", RH_KEEP_ALIVE_FOREVER);
 }
 
 static void messages_become_ours(void **state) {
@@ -335,6 +363,7 @@ int main(void) {
       cmocka_unit_test(refused),
       cmocka_unit_test(limits),
       cmocka_unit_test(all_fields),
+      cmocka_unit_test(keep_alive),
       cmocka_unit_test(messages_become_ours),
       cmocka_unit_test(warned),
       cmocka_unit_test(warnings_are_bounded),

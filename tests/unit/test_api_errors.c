@@ -22,6 +22,11 @@ static const struct {
     {RH_PROTOCOL, 500, "server_error", "worker_protocol_error", true},
     {RH_NO_MEMORY, 503, "server_error", "out_of_memory", true},
     {RH_IO, 500, "server_error", "io_error", false},
+    {RH_NO_SPACE, 507, "server_error", "disk_full", false},
+    {RH_CONFLICT, 409, "invalid_request_error", "conflict", false},
+    {RH_OFFLINE, 503, "server_error", "offline", false},
+    {RH_NO_ROOM, 503, "server_error", "no_memory_for_model", true},
+    {RH_HARDWARE, 400, "invalid_request_error", "insufficient_hardware", false},
     {RH_INTERNAL, 500, "server_error", "internal_error", false},
 };
 
@@ -95,6 +100,20 @@ static void bare_error(void **state) {
   rh_dynbuf_free(&out);
 }
 
+// Ollama's clients show the text as it is.
+static void ollama_error_shape(void **state) {
+  (void)state;
+  rh_error error;
+  rh_dynbuf out;
+  rh_dynbuf_init(&out, 4096);
+  (void)rh_fail_param(&error, RH_NOT_FOUND, "model", "the model \"x\" is not here");
+  assert_int_equal(rh_api_error_body("/api/show", TEST_ID, &error, &out), RH_OK);
+  assert_string_equal(rh_dynbuf_data(&out), "{\"error\":\"the model \\\"x\\\" is not here\"}");
+  rh_dynbuf_free(&out);
+  assert_true(rh_api_is_ollama_path("/api/tags") && rh_api_is_ollama_path("/api/blobs/sha256:1"));
+  assert_false(rh_api_is_ollama_path("/api/models/pull") || rh_api_is_ollama_path("/api/health"));
+}
+
 static void endpoints(void **state) {
   (void)state;
   size_t count = 0;
@@ -113,18 +132,25 @@ static void endpoints(void **state) {
 
 #define COLD                                                                                                         \
   "{\"id\":\"b\",\"object\":\"model\",\"created\":5,\"owned_by\":\"roundhouse\",\"roundhouse\":{\"state\":\"cold\"," \
-  "\"engine\":\"llama\"}}"
+  "\"engine\":\"llama\",\"version\":null,\"aliases\":[]}}"
 #define READY                                                                                                          \
-  "{\"id\":\"a\",\"object\":\"model\",\"created\":4,\"owned_by\":\"roundhouse\",\"roundhouse\":{\"state\":\"ready\","  \
-  "\"engine\":\"fake\",\"engine_version\":\"1\",\"description\":null,\"architecture\":null,\"quantization\":\"none\"," \
+  "{\"id\":\"a:v1\",\"object\":\"model\",\"created\":4,\"owned_by\":\"roundhouse\",\"roundhouse\":{\"state\":\"ready\","  \
+  "\"engine\":\"fake\",\"version\":\"v1\",\"aliases\":[\"fast\",\"gpu\"],\"engine_version\":\"1\",\"description\":null,\"architecture\":null,\"quantization\":\"none\"," \
   "\"device\":\"cpu\",\"acceleration\":\"avx2\",\"context\":4096,\"context_trained\":null,\"slots\":4,"                \
   "\"vocabulary\":null,\"parameters\":null,\"bytes\":null,\"chat_template\":false}}"
 
 static void models(void **state) {
   (void)state;
   rh_model_info info = test_info();
+  static const char *const aliases[] = {"fast", "gpu", NULL};
   const rh_api_model list[] = {
-      {.name = "a", .created = 4, .state = "ready", .engine = "fake", .info = &info},
+      {.name = "a:v1",
+       .created = 4,
+       .state = "ready",
+       .engine = "fake",
+       .version = "v1",
+       .aliases = aliases,
+       .info = &info},
       {.name = "b", .created = 5, .state = "cold", .engine = "llama"},
   };
   rh_dynbuf out;
@@ -143,6 +169,7 @@ static void models(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_status), cmocka_unit_test(error_shapes), cmocka_unit_test(bare_error),
+      cmocka_unit_test(ollama_error_shape),
       cmocka_unit_test(endpoints),    cmocka_unit_test(models),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -175,8 +175,16 @@ static void test_errors_say_where_and_what(void **state) {
   load_fails(NULL, NULL, "models");
   write_file("roundhouse.json", "{\"backoff_min\": \"1m\"}");
   load_fails(NULL, NULL, "backoff_min is longer");
-  write_file("roundhouse.json", "{\"default_model\": \"smol\", \"models\": {\"small\": {\"path\": \"fake:\"}}}");
-  load_fails(NULL, NULL, "there is no model \"smol\"");
+  write_file("roundhouse.json", "{\"keep_alive\": \"soon\"}");
+  load_fails(NULL, NULL, "keep_alive: \"soon\" is no time");
+  write_file("roundhouse.json", "{\"memory_watermark\": 1.5}");
+  load_fails(NULL, NULL, "memory_watermark");
+  write_file("roundhouse.json", "{\"aliases\": {\"a b\": \"m\"}}");
+  load_fails(NULL, NULL, "aliases.a b");
+  write_file("roundhouse.json", "{\"aliases\": {\"fast\": 5}}");
+  load_fails(NULL, NULL, "aliases.fast must be a model's name");
+  write_file("roundhouse.json", "{\"aliases\": {\"m\": \"n\"}, \"models\": {\"m\": {\"path\": \"fake:\"}}}");
+  load_fails(NULL, NULL, "there is a model of this name");
   write_file("roundhouse.json", "{}");
   static const char *const wrong[] = {"--lisen", "x", NULL};
   load_fails(wrong, NULL, "did you mean --listen?");
@@ -186,6 +194,57 @@ static void test_errors_say_where_and_what(void **state) {
   load_fails(half, NULL, "needs a value");
   static const char *const environment[] = {"ROUNDHOUSE_QEUE_MAX=3", NULL};
   load_fails(NULL, environment, "ROUNDHOUSE_Q");
+}
+
+static void test_how_models_are_kept(void **state) {
+  (void)state;
+  rh_configuration *conf = load_ok(NULL, NULL);
+  const rh_settings *s = &conf->settings;
+  assert_non_null(strstr(s->store_dir, "/roundhouse/store"));
+  assert_string_equal(s->hub_cache, "auto");
+  assert_null(rh_settings_hub_cache(s));
+  assert_true(rh_settings_keep_alive_ns(s) == 300 * RH_NS_PER_S);
+  assert_true(s->memory_budget == 0 && s->gpu_memory_budget == 0 && s->max_loaded_models == 0);
+  assert_float_equal(s->memory_watermark, 0.9, 1e-9);
+  assert_true(s->load_wait == 60 * RH_NS_PER_S && s->load_patience == 2 * RH_NS_PER_S);
+  assert_true(s->preload_top == 0 && s->tidy_interval == 10 * RH_NS_PER_S && s->store_limit == 0);
+  assert_false(s->offline);
+  assert_null(conf->aliases);
+  rh_configuration_free(conf);
+  write_file("roundhouse.json",
+             "{\"keep_alive\": 90, \"memory_budget\": \"2GiB\", \"hub_cache\": \"off\", \"aliases\": {\"fast\": \"m:v1\"}}");
+  static const char *const environment[] = {"ROUNDHOUSE_OFFLINE=1", "ROUNDHOUSE_PIP=pip3", "ROUNDHOUSE_CONVERT=x", NULL};
+  conf = load_ok(NULL, environment);
+  assert_true(rh_settings_keep_alive_ns(&conf->settings) == 90 * RH_NS_PER_S);
+  assert_true(conf->settings.memory_budget == (uint64_t)2 << 30);
+  assert_string_equal(rh_settings_hub_cache(&conf->settings), "");
+  assert_true(conf->settings.offline);
+  assert_string_equal(json_string_value(json_object_get(conf->aliases, "fast")), "m:v1");
+  rh_configuration_free(conf);
+  static const char *const flags[] = {"--keep-alive", "forever", "--hub-cache", "/h", NULL};
+  conf = load_ok(flags, NULL);
+  assert_true(rh_settings_keep_alive_ns(&conf->settings) == UINT64_MAX);
+  assert_string_equal(rh_settings_hub_cache(&conf->settings), "/h");
+  rh_configuration_free(conf);
+}
+
+// The store may be shared and change: a default model that is not there stops no server, but a check tells of it.
+static void test_default_model_that_is_not_there(void **state) {
+  (void)state;
+  rh_error error = {0};
+  write_file("roundhouse.json", "{\"default_model\": \"smal\", \"models\": {\"small\": {\"path\": \"fake:\"}}}");
+  rh_configuration *conf = load_ok(NULL, NULL);
+  assert_int_equal(rh_configuration_check_default(conf, &error), RH_INVALID);
+  assert_non_null(strstr(error.message, "did you mean \"small\"?"));
+  rh_configuration_free(conf);
+  write_file("roundhouse.json", "{\"default_model\": \"other\", \"models\": {\"small\": {\"path\": \"fake:\"}}}");
+  conf = load_ok(NULL, NULL);
+  assert_int_equal(rh_configuration_check_default(conf, &error), RH_NOT_FOUND);
+  rh_configuration_free(conf);
+  write_file("roundhouse.json", "{\"default_model\": \"fast\", \"aliases\": {\"fast\": \"later\"}}");
+  conf = load_ok(NULL, NULL);
+  assert_int_equal(rh_configuration_check_default(conf, &error), RH_OK);
+  rh_configuration_free(conf);
 }
 
 static void test_models_of_file_and_flags(void **state) {
@@ -261,7 +320,7 @@ static void test_schema_knows_every_key(void **state) {
   json_t *schema = rh_configuration_schema();
   assert_non_null(schema);
   json_t *properties = json_object_get(schema, "properties");
-  assert_int_equal(json_object_size(properties), rh_settings_table_count + 2);
+  assert_int_equal(json_object_size(properties), rh_settings_table_count + 4);
   for (size_t i = 0; i < rh_settings_table_count; i++) {
     assert_non_null(json_object_get(properties, rh_settings_table[i].key));
   }
@@ -297,6 +356,8 @@ int main(void) {
       IN_FOLDER(test_flag_over_environment_over_file),
       IN_FOLDER(test_where_the_file_is_found),
       IN_FOLDER(test_errors_say_where_and_what),
+      IN_FOLDER(test_how_models_are_kept),
+      IN_FOLDER(test_default_model_that_is_not_there),
       IN_FOLDER(test_models_of_file_and_flags),
       IN_FOLDER(test_models_folder_is_scanned),
       IN_FOLDER(test_parse_of_a_text_alone),

@@ -31,7 +31,7 @@ static void open_yard(rh_yard *yard, const char *path, size_t queue_max) {
   rh_member_listener listener = {.state = on_state, .ctx = yard};
   assert_int_equal(rh_member_new(yard->loop, &options, &listener, &yard->member, NULL), RH_OK);
   yard->sched = rh_sched_new(yard->loop);
-  assert_int_equal(rh_sched_add_model(yard->sched, yard->member, queue_max, &yard->model), RH_OK);
+  assert_int_equal(rh_sched_add_model(yard->sched, yard->member, queue_max, NULL, &yard->model), RH_OK);
 }
 
 static void close_yard(rh_yard *yard) {

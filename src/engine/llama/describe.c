@@ -26,6 +26,7 @@ void rh_llama_describe(const rh_engine *engine, rh_model_info *info) {
   info->vocabulary = engine->vocabulary;
   info->parameters = (int64_t)llama_model_n_params(model);
   info->bytes = (int64_t)llama_model_size(model);
+  info->vram_bytes = engine->vram_bytes;
   info->has_chat_template = engine->chat_template != NULL;
   info->load_ms = engine->load_ms;
 }

@@ -60,6 +60,13 @@ static void set_paused(rh_engine *engine, rh_sequence *sequence, bool paused) {
   sequence->paused = paused;
 }
 
+// llama.cpp's threads wait for each other by spinning. Two models whose threads together are more than the cores take
+// turns in spinning, and a token that takes 10 ms alone then takes seconds.
+static void use_threads(rh_engine *engine, int32_t threads) {
+  int32_t now = threads > 0 && threads < engine->threads ? threads : engine->threads;
+  llama_set_n_threads(engine->context, now, now);
+}
+
 static void get_counts(const rh_engine *engine, rh_engine_counts *counts) { *counts = engine->counts; }
 
 const rh_engine_ops rh_engine_llama = {
@@ -72,6 +79,7 @@ const rh_engine_ops rh_engine_llama = {
     .stop = stop,
     .pause = set_paused,
     .step = rh_llama_step,
+    .use_threads = use_threads,
     .counts = get_counts,
     .unload = rh_llama_unload,
 };

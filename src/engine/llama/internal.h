@@ -66,9 +66,11 @@ struct rh_engine {
   int64_t context_trained;
   int64_t batch_size;
   int64_t prefill_chunk;
+  int32_t threads;
   int32_t vocabulary;
   int32_t sliding_window;  // 0 = every position stays visible
   bool on_gpu;
+  int64_t vram_bytes;  // what the GPUs had less after the load than before
   double load_ms;
 
   rh_slot *slots;
@@ -98,6 +100,8 @@ const rh_llama_library *rh_llama_library_get(void);
 rh_status rh_llama_library_probe(rh_dynbuf *out);
 // "cpu", or the GPUs' names ("cuda:0, cuda:1").
 void rh_llama_library_device_names(char *out, size_t size, bool on_gpu);
+// Bytes free on all GPUs together; 0 without one. The first call may make a driver's context on each.
+int64_t rh_llama_library_gpu_free_bytes(void);
 
 // cpu.c: the physical cores this process may use, at least 1.
 int64_t rh_llama_cpu_cores(void);

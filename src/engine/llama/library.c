@@ -133,6 +133,20 @@ void rh_llama_library_device_names(char *out, size_t size, bool on_gpu) {
   if (used == 0) (void)snprintf(out, size, "cpu");
 }
 
+int64_t rh_llama_library_gpu_free_bytes(void) {
+  int64_t sum = 0;
+  for (size_t i = 0; i < ggml_backend_dev_count(); i++) {
+    ggml_backend_dev_t device = ggml_backend_dev_get(i);
+    size_t memory_free = 0;
+    size_t memory_total = 0;
+    // An integrated GPU's memory is the machine's, which the resident set shows already.
+    if (ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_GPU) continue;
+    ggml_backend_dev_memory(device, &memory_free, &memory_total);
+    sum += (int64_t)memory_free;
+  }
+  return sum;
+}
+
 static const char *type_word(ggml_backend_dev_t device) {
   switch (ggml_backend_dev_type(device)) {
     case GGML_BACKEND_DEVICE_TYPE_CPU: return "cpu";

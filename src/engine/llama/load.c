@@ -101,7 +101,7 @@ static void choose_sizes(rh_engine *engine, const rh_load_options *options) {
   engine->prefill_chunk = options->prefill_chunk > 0 ? options->prefill_chunk : RH_LLAMA_CHUNK_DEFAULT;
 }
 
-static rh_status make_context(rh_engine *engine, const rh_load *load, int32_t threads, rh_error *error) {
+static rh_status make_context(rh_engine *engine, const rh_load *load, rh_error *error) {
   int64_t cells = (engine->context_size + CELL_STEP - 1) / CELL_STEP * CELL_STEP * (int64_t)engine->slot_count;
   if (cells > INT32_MAX) {
     return rh_fail_param(error, RH_INVALID, "context",
@@ -117,8 +117,8 @@ static rh_status make_context(rh_engine *engine, const rh_load *load, int32_t th
   // At most one position of each sequence needs logits; without this llama reserves room for a whole batch of them.
   params.n_outputs_max = (uint32_t)engine->slot_count;
   params.n_outputs_max_per_seq = 1;
-  params.n_threads = threads;
-  params.n_threads_batch = threads;
+  params.n_threads = load->share > 0 && load->share < engine->threads ? load->share : engine->threads;
+  params.n_threads_batch = params.n_threads;
   params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_AUTO;
   // Each slot has a stream of its own, so that one long conversation does not make the others' attention longer.
   params.kv_unified = false;
@@ -140,12 +140,12 @@ static rh_status make_context(rh_engine *engine, const rh_load *load, int32_t th
 }
 
 // Threads that live as long as the model. Without a pool llama makes and joins threads for every graph.
-static void attach_pool(rh_engine *engine, int32_t threads) {
+static void attach_pool(rh_engine *engine) {
   if (!engine->library->threadpool_new) return;
-  struct ggml_threadpool_params params = ggml_threadpool_params_default(threads);
+  struct ggml_threadpool_params params = ggml_threadpool_params_default(engine->threads);
   engine->pool = engine->library->threadpool_new(&params);
   if (!engine->pool) {
-    RH_LOG(RH_LOG_WARN, "no thread pool; threads are made for each step", rh_log_int("threads", threads));
+    RH_LOG(RH_LOG_WARN, "no thread pool; threads are made for each step", rh_log_int("threads", engine->threads));
     return;
   }
   llama_attach_threadpool(engine->context, engine->pool, engine->pool);
@@ -177,19 +177,28 @@ static rh_status warm_up(rh_engine *engine, const rh_load *load, rh_error *error
   return RH_OK;
 }
 
+// Others may load or leave at the same time, so this is a measurement with an error, and never below nothing. The
+// driver's own context is not in it: asking for the free memory has made it before.
+static void measure_vram(rh_engine *engine, int64_t free_before) {
+  int64_t free_after = engine->on_gpu ? rh_llama_library_gpu_free_bytes() : 0;
+  engine->vram_bytes = engine->on_gpu && free_before > free_after ? free_before - free_after : 0;
+}
+
 static rh_status build(rh_engine *engine, const rh_load *load, load_progress *progress, rh_error *error) {
   int64_t wanted = load->options.threads > 0 ? load->options.threads : rh_llama_cpu_cores();
-  int32_t threads = (int32_t)(wanted < GGML_MAX_N_THREADS ? wanted : GGML_MAX_N_THREADS);
+  engine->threads = (int32_t)(wanted < GGML_MAX_N_THREADS ? wanted : GGML_MAX_N_THREADS);
+  int64_t vram_free = engine->on_gpu ? rh_llama_library_gpu_free_bytes() : 0;
   rh_llama_log_forget();
   rh_status status = load_model(engine, load, progress, error);
   if (status == RH_OK) status = check_model(engine, error);
   if (status != RH_OK) return status;
   choose_sizes(engine, &load->options);
-  status = make_context(engine, load, threads, error);
+  status = make_context(engine, load, error);
   if (status != RH_OK) return status;
-  attach_pool(engine, threads);
+  attach_pool(engine);
   status = make_slots(engine, error);
   if (status == RH_OK) status = warm_up(engine, load, error);
+  if (status == RH_OK) measure_vram(engine, vram_free);
   return status;
 }
 

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The front of a GGUF file to the header parser: a read window that begins small and grows as the header needs.
+// Owns the window, which is freed before return. Any thread; blocking. It deliberately neither maps nor reads weights.
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "model/gguf.h"
+
+// A header holds the vocabulary, so it may be several MiB; the largest public ones are below 20 MiB.
+#define WINDOW_BYTES_MIN ((size_t)256 * 1024)
+#define WINDOW_BYTES_MAX ((size_t)64 * 1024 * 1024)
+
+// Reads the first `length` bytes of `fd`; fewer when the file ends before.
+static rh_status read_front(int fd, const char *path, uint8_t *bytes, size_t from, size_t length, size_t *got,
+                            rh_error *error) {
+  *got = from;
+  while (*got < length) {
+    ssize_t n = pread(fd, bytes + *got, length - *got, (off_t)*got);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return rh_fail(error, RH_IO, "cannot read %s: %s", path, strerror(errno));
+    if (n == 0) break;
+    *got += (size_t)n;
+  }
+  return RH_OK;
+}
+
+// Most headers are small, some hold a large vocabulary: begin with a small window and grow it on demand.
+static rh_status read_window(int fd, const char *path, rh_gguf_summary *out, rh_gguf_shape *shape, rh_error *error) {
+  uint8_t *bytes = NULL;
+  size_t got = 0;
+  rh_status status = RH_AGAIN;
+  for (size_t window = WINDOW_BYTES_MIN; status == RH_AGAIN && window <= WINDOW_BYTES_MAX; window *= 4) {
+    uint8_t *larger = realloc(bytes, window);
+    if (larger == NULL) {
+      status = rh_fail(error, RH_NO_MEMORY, "no memory to read the header of %s", path);
+      break;
+    }
+    bytes = larger;
+    status = read_front(fd, path, bytes, got, window, &got, error);
+    rh_error inner = {0};
+    if (status == RH_OK) {
+      status = rh_gguf_parse(bytes, got, got < window, out, shape, &inner);
+      if (status != RH_OK && status != RH_AGAIN) rh_fail(error, status, "%s: %s", path, inner.message);
+    }
+  }
+  free(bytes);
+  if (status == RH_AGAIN) {
+    return rh_fail(error, RH_TOO_LARGE, "%s: the GGUF header is larger than %zu MiB", path, WINDOW_BYTES_MAX >> 20);
+  }
+  return status;
+}
+
+rh_status rh_gguf_read_summary(const char *path, rh_gguf_summary *out, rh_error *error) {
+  return rh_gguf_read(path, out, NULL, error);
+}
+
+rh_status rh_gguf_read(const char *path, rh_gguf_summary *out, rh_gguf_shape *shape, rh_error *error) {
+  assert(path != NULL && out != NULL);
+  memset(out, 0, sizeof *out);
+  if (shape != NULL) memset(shape, 0, sizeof *shape);
+  // Without O_NONBLOCK a named pipe would hold us until somebody writes to it.
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0)
+    return rh_fail(error, errno == ENOENT ? RH_NOT_FOUND : RH_IO, "cannot open %s: %s", path, strerror(errno));
+  struct stat info;
+  rh_status status = RH_OK;
+  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    status = rh_fail(error, RH_INVALID, "%s is not a regular file", path);
+  } else {
+    status = read_window(fd, path, out, shape, error);
+  }
+  close(fd);
+  return status;
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a model takes before it is loaded: by engine and format. GGUF's arithmetic is in need_gguf.c.
+// Owns nothing. Any thread; blocking (headers are read). It deliberately promises no more than an upper estimate: the
+// broker corrects it by what a worker really uses.
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/text.h"
+#include "model/need_gguf.h"
+
+#define FAKE_PROCESS_BYTES ((int64_t)16 << 20)
+#define OTHER_PROCESS_BYTES ((int64_t)64 << 20)
+
+// "200MiB", "64KiB", "1GiB" or bytes, up to a ',' or the end; -1 for anything else.
+static int64_t parse_bytes(const char *text) {
+  static const struct {
+    const char *name;
+    int64_t factor;
+  } units[] = {{"GiB", INT64_C(1) << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}};
+  char *end = NULL;
+  errno = 0;
+  long long number = strtoll(text, &end, 10);
+  if (end == text || errno != 0 || number < 0) return -1;
+  size_t length = strcspn(end, ",");
+  for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+    if (strlen(units[i].name) != length || memcmp(end, units[i].name, length) != 0) continue;
+    return number > INT64_MAX / 4 / units[i].factor ? -1 : (int64_t)number * units[i].factor;
+  }
+  return -1;
+}
+
+// The fake engine's path is its script: "fake:slots=2,memory=200MiB".
+static rh_status fake_need(const char *path, rh_need *out, rh_error *error) {
+  const char *at = strchr(path, ':');
+  for (at = at != NULL ? at + 1 : ""; *at != '\0'; at += strcspn(at, ",") + (at[strcspn(at, ",")] == ',' ? 1 : 0)) {
+    if (!rh_text_starts_with(at, "memory=")) continue;
+    out->weights_bytes = parse_bytes(at + strlen("memory="));
+    if (out->weights_bytes < 0) {
+      return rh_fail(error, RH_INVALID, "memory= in %s must be bytes, such as memory=200MiB", path);
+    }
+  }
+  out->process_bytes = FAKE_PROCESS_BYTES;
+  out->ram_bytes = out->weights_bytes + out->process_bytes;
+  return RH_OK;
+}
+
+static rh_status other_need(const char *path, rh_need *out, rh_error *error) {
+  struct stat info;
+  if (stat(path, &info) != 0) {
+    return rh_fail(error, errno == ENOENT ? RH_NOT_FOUND : RH_IO, "cannot look at %s: %s", path, strerror(errno));
+  }
+  out->weights_bytes = info.st_size;
+  out->process_bytes = OTHER_PROCESS_BYTES;
+  out->ram_bytes = out->weights_bytes + out->process_bytes;
+  return rh_fail(error, RH_UNSUPPORTED, "how much memory %s takes is not known, only its size", path);
+}
+
+rh_status rh_need_estimate(const char *engine, const char *path, const rh_load_options *options, int64_t gpu_free_bytes,
+                           rh_need *out, rh_error *error) {
+  assert(path != NULL && options != NULL && out != NULL);
+  memset(out, 0, sizeof *out);
+  bool fake = engine != NULL ? strcmp(engine, "fake") == 0 : rh_text_starts_with(path, "fake:");
+  if (fake) return fake_need(path, out, error);
+  rh_error inner = {0};
+  rh_status status = rh_need_gguf(path, options, gpu_free_bytes, out, &inner);
+  if (status == RH_OK) return RH_OK;
+  // No GGUF at all, or of a kind that is not read here. What is GGUF and broken is an error of its own.
+  if (status == RH_UNSUPPORTED || strstr(inner.message, "not a GGUF file") != NULL) {
+    memset(out, 0, sizeof *out);
+    return other_need(path, out, error);
+  }
+  if (error != NULL) *error = inner;
+  return status;
+}
+
+static int64_t square_root(int64_t value) {
+  int64_t root = 0;
+  for (int64_t bit = INT64_C(1) << 31; bit > 0; bit >>= 1) {
+    if ((root | bit) <= value / (root | bit)) root |= bit;
+  }
+  return root;
+}
+
+// Without the header nothing is known of the layers. Keys and values of one token grow with the square root of the
+// parameters: 23 KiB at 135 M, 32 at 1.2 B, 56 at 7.6 B, 128 at 8 B; models without grouped heads take up to 4 times as
+// much. 2 bytes x sqrt(parameters) is on the upper side of the usual ones (SmolLM2, Llama 3, Qwen 2.5, Gemma 2).
+int64_t rh_need_rough(int64_t file_bytes, int64_t parameters, int64_t context, int64_t slots) {
+  const int64_t context_max = INT64_C(1) << 24, slots_max = 4096, bytes_max = INT64_C(1) << 50;
+  int64_t tokens = (context < 0             ? 0
+                    : context > context_max ? context_max
+                                            : context) *
+                   (slots < 0           ? 0
+                    : slots > slots_max ? slots_max
+                                        : slots);
+  int64_t known = parameters > 0 ? parameters : file_bytes;
+  int64_t row = 2 * square_root(known > 0 ? known : 0);
+  int64_t kv = row > bytes_max / (tokens + 1) ? bytes_max : row * tokens;
+  int64_t weights = file_bytes < 0 ? 0 : file_bytes > bytes_max ? bytes_max : file_bytes;
+  return weights + kv + weights / 32 + OTHER_PROCESS_BYTES;
+}

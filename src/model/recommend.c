@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What fits this machine: the check before a pull or a load, the advice when it does not, and the best that does.
+// Pure functions over the catalogue and a hardware probe; owns nothing, any thread. It does not look at what is in use now:
+// that is the memory broker's business.
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "model/known.h"
+#include "model/need.h"
+
+// The same share of RAM that the daemon takes as its budget; the rest belongs to the system and other programs.
+#define RAM_SHARE 0.8
+#define GPU_SHARE 0.9
+#define CONTEXT_SERVED 4096
+#define SLOTS_SERVED 4
+#define BYTES_TEXT 32
+
+static int64_t need_of(const rh_known *known) {
+  if (known->memory_bytes > 0) return known->memory_bytes;
+  int64_t context = known->context > 0 && known->context < CONTEXT_SERVED ? known->context : CONTEXT_SERVED;
+  return rh_need_rough(known->bytes, known->parameters, context, SLOTS_SERVED);
+}
+
+static int64_t largest_gpu(const rh_hardware *hardware) {
+  int64_t largest = 0;
+  for (size_t i = 0; i < hardware->gpu_count; i++) {
+    if (hardware->gpu[i].memory_bytes > largest) largest = hardware->gpu[i].memory_bytes;
+  }
+  return largest;
+}
+
+static int64_t ram_usable(const rh_hardware *hardware) {
+  return (int64_t)((double)hardware->memory_bytes * RAM_SHARE);
+}
+
+static rh_status needs_gpu(const rh_known *known, const rh_hardware *hardware, rh_error *error) {
+  char need[BYTES_TEXT], have[BYTES_TEXT];
+  int64_t largest = largest_gpu(hardware);
+  rh_text_format_bytes(need, sizeof need, (uint64_t)need_of(known));
+  rh_text_format_bytes(have, sizeof have, (uint64_t)largest);
+  if (hardware->gpu_count == 0) {
+    return rh_fail_param(error, RH_HARDWARE, "model",
+                         "%s:%s needs a GPU with %s of memory, and this machine has none that is known; choose a model for "
+                         "CPUs (roundhouse recommend shows one)",
+                         known->name, known->version, need);
+  }
+  if ((double)need_of(known) <= (double)largest * GPU_SHARE) return RH_OK;
+  return rh_fail_param(error, RH_HARDWARE, "model",
+                       "%s:%s needs a GPU with %s of memory, and the largest here has %s; choose a smaller version or "
+                       "quantization",
+                       known->name, known->version, need, have);
+}
+
+rh_status rh_known_fits(const rh_known *known, const rh_hardware *hardware, rh_error *error) {
+  if (known->gpu_required) return needs_gpu(known, hardware, error);
+  if (hardware->memory_bytes <= 0) return RH_OK;  // nobody knows: let the load find out
+  int64_t need = need_of(known);
+  bool enough = need <= ram_usable(hardware) && known->memory_min_bytes <= hardware->memory_bytes;
+  bool on_gpu = (double)need <= (double)largest_gpu(hardware) * GPU_SHARE;
+  if (enough || on_gpu) return RH_OK;
+  if (need < known->memory_min_bytes) need = known->memory_min_bytes;
+  char need_text[BYTES_TEXT], usable[BYTES_TEXT], total[BYTES_TEXT];
+  rh_text_format_bytes(need_text, sizeof need_text, (uint64_t)need);
+  rh_text_format_bytes(usable, sizeof usable, (uint64_t)ram_usable(hardware));
+  rh_text_format_bytes(total, sizeof total, (uint64_t)hardware->memory_bytes);
+  const rh_known *smaller = rh_known_smaller(known, hardware);
+  return rh_fail_param(error, RH_HARDWARE, "model",
+                       "%s:%s needs %s of memory with room for its context; this machine has %s, of which %s are for models; "
+                       "%s%s%s%s",
+                       known->name, known->version, need_text, total, usable,
+                       smaller != NULL ? "a smaller one that fits is " : "choose a smaller model or quantization",
+                       smaller != NULL ? smaller->name : "", smaller != NULL ? ":" : "",
+                       smaller != NULL ? smaller->version : "");
+}
+
+// Without the advice, which would ask here again.
+static bool fits(const rh_known *known, const rh_hardware *hardware) {
+  if (known->gpu_required) return needs_gpu(known, hardware, NULL) == RH_OK;
+  if (hardware->memory_bytes <= 0) return true;
+  bool in_ram = need_of(known) <= ram_usable(hardware) && known->memory_min_bytes <= hardware->memory_bytes;
+  return in_ram || (double)need_of(known) <= (double)largest_gpu(hardware) * GPU_SHARE;
+}
+
+const rh_known *rh_known_smaller(const rh_known *known, const rh_hardware *hardware) {
+  const rh_known *best = NULL;
+  for (size_t i = 0; i < rh_known_count(); i++) {
+    const rh_known *other = rh_known_at(i);
+    if (other == known || strcmp(other->name, known->name) != 0 || strcmp(other->task, known->task) != 0) continue;
+    if (need_of(other) >= need_of(known) || !fits(other, hardware)) continue;
+    if (best == NULL || need_of(other) > need_of(best)) best = other;
+  }
+  return best;
+}
+
+static bool is_candidate(const rh_known *known, const char *task) {
+  return known->rank > 0 && !known->base_model && strcmp(known->task, task) == 0 &&
+         (known->format == RH_FORMAT_SAFETENSORS || rh_format_engine(known->format) != NULL);
+}
+
+static void explain(const rh_hardware *hardware, rh_recommendation *out) {
+  char need[BYTES_TEXT], usable[BYTES_TEXT];
+  rh_text_format_bytes(usable, sizeof usable, (uint64_t)ram_usable(hardware));
+  if (out->best != NULL) {
+    rh_text_format_bytes(need, sizeof need, (uint64_t)need_of(out->best));
+    snprintf(out->why, sizeof out->why, "%s:%s needs %s with its KV cache; %s of this machine's memory are for models",
+             out->best->name, out->best->version, need, usable);
+  } else {
+    snprintf(out->why, sizeof out->why, "no model of the catalogue fits into %s", usable);
+  }
+  if (out->bigger == NULL) return;
+  rh_error reason = {0};
+  (void)rh_known_fits(out->bigger, hardware, &reason);
+  (void)rh_text_copy(out->why_not_bigger, sizeof out->why_not_bigger, reason.message);
+}
+
+void rh_known_recommend(const rh_hardware *hardware, const char *task, rh_recommendation *out) {
+  *out = (rh_recommendation){.best = NULL};
+  const char *wanted = task != NULL ? task : "chat";
+  for (size_t i = 0; i < rh_known_count(); i++) {
+    const rh_known *known = rh_known_at(i);
+    if (!is_candidate(known, wanted) || !fits(known, hardware)) continue;
+    if (out->best == NULL || known->rank > out->best->rank) out->best = known;
+  }
+  for (size_t i = 0; i < rh_known_count(); i++) {
+    const rh_known *known = rh_known_at(i);
+    int32_t floor = out->best != NULL ? out->best->rank : 0;
+    if (!is_candidate(known, wanted) || known->rank <= floor || fits(known, hardware)) continue;
+    if (out->bigger == NULL || known->rank < out->bigger->rank) out->bigger = known;
+  }
+  explain(hardware, out);
+}
