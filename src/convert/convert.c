@@ -123,6 +123,14 @@ static rh_status copy_rows(copier *self, const rh_plan_tensor *tensor, int64_t r
   return rh_writer_put(&self->writer, self->encoded, bytes, error);
 }
 
+// What has been read need not stay in memory. Turned rows come from nearby, and are read again if they were not yet.
+static void forget_rows(const rh_plan_tensor *tensor, int64_t row, int64_t rows, int64_t length) {
+  if (tensor->source == NULL) return;
+  uint64_t each = tensor->source->info->dtype == RH_DTYPE_F32 ? 4 : 2;
+  rh_safetensors_forget(tensor->source->file, tensor->source->info,
+                        (uint64_t)((row + tensor->row_first) * length) * each, (uint64_t)(rows * length) * each);
+}
+
 static rh_status copy_tensor(copier *self, const rh_plan_tensor *tensor, rh_error *error) {
   int64_t length = rh_plan_row_length(tensor), rows = rh_plan_rows(tensor);
   int64_t at_once = CHUNK_NUMBERS / length > 0 ? CHUNK_NUMBERS / length : 1;
@@ -131,8 +139,8 @@ static rh_status copy_tensor(copier *self, const rh_plan_tensor *tensor, rh_erro
     rh_report_progress(self->conversion->report, (double)self->writer.written / (double)self->total, tensor->name);
     rh_status status = copy_rows(self, tensor, row, count, length, error);
     if (status != RH_OK) return status;
+    forget_rows(tensor, row, count, length);
   }
-  if (tensor->source != NULL) rh_safetensors_forget(tensor->source->file, tensor->source->info);
   return rh_writer_pad(&self->writer, gguf_get_alignment(self->conversion->gguf), error);
 }
 

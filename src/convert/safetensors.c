@@ -174,10 +174,11 @@ void rh_safetensors_close(rh_safetensors *self) {
   *self = (rh_safetensors){0};
 }
 
-void rh_safetensors_forget(const rh_safetensors *self, const rh_safetensor *tensor) {
+void rh_safetensors_forget(const rh_safetensors *self, const rh_safetensor *tensor, uint64_t first, uint64_t bytes) {
   uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-  uintptr_t begin = (uintptr_t)(self->map + tensor->offset), end = begin + tensor->bytes;
-  begin = (begin + page - 1) / page * page;  // whole pages only: the neighbours may still be wanted
+  uintptr_t begin = (uintptr_t)(self->map + tensor->offset + first), end = begin + bytes;
+  // Pages that are shared with a neighbour go too: they are read again when they are wanted.
+  begin = begin / page * page;
   end = end / page * page;
   if (end > begin) (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }

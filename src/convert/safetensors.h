@@ -41,7 +41,7 @@ rh_status rh_safetensors_parse(const void *bytes, uint64_t length, rh_safetensor
 rh_status rh_safetensors_open(const char *path, rh_safetensors *out, rh_error *error) RH_MUST_CHECK;
 void rh_safetensors_close(rh_safetensors *self);  // also after a mere parse, or a failure
 
-// Tell the kernel that a tensor's pages are not needed any more.
-void rh_safetensors_forget(const rh_safetensors *self, const rh_safetensor *tensor);
+// Tell the kernel that these bytes of a tensor are not needed any more.
+void rh_safetensors_forget(const rh_safetensors *self, const rh_safetensor *tensor, uint64_t first, uint64_t bytes);
 
 #endif

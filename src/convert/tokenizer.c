@@ -2,13 +2,11 @@
 //
 // Purpose: which kind of vocabulary a folder holds, and its way into the file.
 // Data owned: tokenizer.json and the vocabulary, during the call. Threads: one. Not here: each kind's own rules.
-#include <string.h>
-
-#include "base/file.h"
-#include "convert/vocab.h"
-
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
+
+#include "convert/vocab.h"
 
 static bool has_file(const rh_source *source, const char *name) {
   char path[4400];
@@ -39,11 +37,52 @@ static rh_status read_vocabulary(rh_tokenizer *self, rh_error *error) {
                  self->conversion->arch->name);
 }
 
+// Tokens of a Phi-3 that swallow white space after them.
+static bool strips_space(const rh_tokenizer *self) {
+  const json_t *settings = self->conversion->source->tokenizer_config;
+  const char *key;
+  json_t *token;
+  size_t i;
+  json_array_foreach(json_object_get(self->json, "added_tokens"), i, token) {
+    if (rh_source_bool(token, "rstrip", false)) return true;
+  }
+  json_object_foreach(json_object_get(settings, "added_tokens_decoder"), key, token) {
+    if (rh_source_bool(token, "rstrip", false)) return true;
+  }
+  return false;
+}
+
+// llama.cpp has no key for such tokens. It lets them swallow white space when the model's name says Phi-3, and then fails
+// on a vocabulary without the four tokens that Phi-3 has; so the name must tell what the vocabulary is.
+static void fit_name(const rh_tokenizer *self) {
+  static const char *const tokens[] = {"<unk>", "<s>", "</s>", "<|endoftext|>"};
+  struct gguf_context *gguf = self->conversion->gguf;
+  int64_t key = gguf_find_key(gguf, "general.name");
+  const char *name = key >= 0 ? gguf_get_val_str(gguf, key) : "";
+  bool named = strcasestr(name, "phi-3") != NULL || strcasestr(name, "phi3") != NULL, complete = true;
+  for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
+    complete = complete && rh_vocab_find(&self->vocab, tokens[i]) >= 0;
+  if (named && !complete) {
+    rh_report_warning(
+        self->conversion->report,
+        "the name \"%.60s\" makes llama.cpp expect Phi-3's tokens, which are not there; the file is named otherwise",
+        name);
+    gguf_set_val_str(gguf, "general.name",
+                     self->conversion->arch->gguf[0] == 'p' ? "phi" : self->conversion->arch->gguf);
+  }
+  bool wanted = self->conversion->arch->family == RH_FAMILY_PHI3 && complete && strips_space(self);
+  if (named || !wanted) return;
+  char longer[512];
+  (void)snprintf(longer, sizeof longer, "%.400s (Phi-3)", name);
+  gguf_set_val_str(gguf, "general.name", longer);
+}
+
 rh_status rh_tokenizer_write(rh_conversion *conversion, rh_error *error) {
   rh_tokenizer self = {.conversion = conversion, .add_bos = -1, .add_eos = -1, .add_sep = -1, .add_space_prefix = -1};
   rh_status status = rh_source_read_json(conversion->source, "tokenizer.json", &self.json, error);
   if (status == RH_OK) status = rh_vocab_init(&self.vocab, conversion->hparams.vocabulary, error);
   if (status == RH_OK) status = read_vocabulary(&self, error);
+  if (status == RH_OK) fit_name(&self);
   if (status == RH_OK) status = rh_special_write(&self, error);
   if (status == RH_OK) status = rh_vocab_write(&self, error);
   // llama.cpp asks for it even where a model has no such embedding.

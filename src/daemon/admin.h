@@ -35,13 +35,6 @@ typedef struct rh_admin_pull_view {
 void rh_admin_pull(rh_operation *operation, const rh_pull_request *request, bool stream,
                    const rh_admin_pull_view *view);
 
-// Waiting for the manager: hold the model, hear of the end, forget it when the client leaves.
-typedef struct rh_admin_wait rh_admin_wait;
-rh_admin_wait *rh_admin_wait_new(rh_operation *operation, rh_served *served, int64_t keep_alive, bool stream,
-                                 rh_admin_then then);  // NULL: the operation is answered
-rh_manager_callback rh_admin_wait_callback(rh_admin_wait *wait);
-rh_manager_waiter **rh_admin_wait_slot(rh_admin_wait *wait);
-
 // The routes' own.
 void rh_admin_begin_load(rh_operation *operation);
 void rh_admin_begin_unload(rh_operation *operation);

@@ -8,25 +8,25 @@
 #include "daemon/admin.h"
 #include "model/ref.h"
 
-struct rh_admin_wait {
+typedef struct admin_wait {
   rh_operation *operation;
   rh_served *served;  // held; NULL = none
   rh_manager_waiter *waiter;
   rh_admin_then then;
   bool stream;
-};
+} admin_wait;
 
 // --- waiting -------------------------------------------------------------------------------------------------------
 
 static void on_gone(rh_operation *operation) {
-  rh_admin_wait *wait = operation->state;
+  admin_wait *wait = operation->state;
   if (wait->waiter != NULL) rh_manager_forget(wait->waiter);
   if (wait->served != NULL) rh_served_release(wait->served);
   free(wait);
 }
 
 static void on_done(void *ctx, rh_status status, const rh_error *error) {
-  rh_admin_wait *wait = ctx;
+  admin_wait *wait = ctx;
   wait->waiter = NULL;
   if (status != RH_OK)
     rh_operation_fail(wait->operation, error);
@@ -35,7 +35,7 @@ static void on_done(void *ctx, rh_status status, const rh_error *error) {
 }
 
 static void on_progress(void *ctx, const char *what, double fraction) {
-  rh_admin_wait *wait = ctx;
+  admin_wait *wait = ctx;
   // Who reads slowly misses some: the next one says more.
   if (!wait->stream || wait->operation->waiting) return;
   const char *model = wait->served != NULL ? rh_served_spec(wait->served)->name : "";
@@ -43,27 +43,24 @@ static void on_progress(void *ctx, const char *what, double fraction) {
                                                      what != NULL ? what : "", "fraction", fraction));
 }
 
-rh_admin_wait *rh_admin_wait_new(rh_operation *operation, rh_served *served, int64_t keep_alive, bool stream,
-                                 rh_admin_then then) {
-  rh_admin_wait *wait = calloc(1, sizeof *wait);
+static admin_wait *wait_new(rh_operation *operation, rh_served *served, bool stream, rh_admin_then then) {
+  admin_wait *wait = calloc(1, sizeof *wait);
   if (wait == NULL) {
     rh_error error;
     (void)rh_fail(&error, RH_NO_MEMORY, "no memory for this request; try again later");
     rh_operation_fail(operation, &error);
     return NULL;
   }
-  *wait = (rh_admin_wait){.operation = operation, .served = served, .then = then, .stream = stream};
-  if (served != NULL) rh_served_hold(served, keep_alive);
+  *wait = (admin_wait){.operation = operation, .served = served, .then = then, .stream = stream};
+  if (served != NULL) rh_served_guard(served);
   operation->state = wait;
   operation->gone = on_gone;
   return wait;
 }
 
-rh_manager_callback rh_admin_wait_callback(rh_admin_wait *wait) {
+static rh_manager_callback callback_of(admin_wait *wait) {
   return (rh_manager_callback){.done = on_done, .progress = on_progress, .ctx = wait};
 }
-
-rh_manager_waiter **rh_admin_wait_slot(rh_admin_wait *wait) { return &wait->waiter; }
 
 // --- answers -------------------------------------------------------------------------------------------------------
 
@@ -88,18 +85,21 @@ static bool failed(rh_operation *operation, rh_status status, const rh_error *er
 
 void rh_admin_load(rh_operation *operation, rh_served *served, int64_t keep_alive, bool stream, rh_admin_then then) {
   rh_error error = {0};
-  rh_admin_wait *wait = rh_admin_wait_new(operation, served, keep_alive, stream, then);
+  admin_wait *wait = wait_new(operation, served, stream, then);
   if (wait == NULL) return;
-  rh_manager_callback callback = rh_admin_wait_callback(wait);
+  // Whoever loads a model means to use it: its idle time begins anew, with their wish.
+  rh_served_hold(served, keep_alive);
+  rh_served_release(served);
+  rh_manager_callback callback = callback_of(wait);
   (void)failed(operation, rh_manager_load(operation->daemon->manager, served, &callback, &wait->waiter, &error),
                &error);
 }
 
 void rh_admin_unload(rh_operation *operation, rh_served *served, bool force, rh_admin_then then) {
   rh_error error = {0};
-  rh_admin_wait *wait = rh_admin_wait_new(operation, served, RH_KEEP_ALIVE_UNSET, false, then);
+  admin_wait *wait = wait_new(operation, served, false, then);
   if (wait == NULL) return;
-  rh_manager_callback callback = rh_admin_wait_callback(wait);
+  rh_manager_callback callback = callback_of(wait);
   (void)failed(operation,
                rh_manager_unload(operation->daemon->manager, served, force, &callback, &wait->waiter, &error), &error);
 }
@@ -222,9 +222,9 @@ void rh_admin_begin_alias(rh_operation *operation) {
     }
     return;
   }
-  rh_admin_wait *waiting = rh_admin_wait_new(operation, target, RH_KEEP_ALIVE_UNSET, false, answer_alias);
+  admin_wait *waiting = wait_new(operation, target, false, answer_alias);
   if (waiting == NULL) return;
-  rh_manager_callback callback = rh_admin_wait_callback(waiting);
+  rh_manager_callback callback = callback_of(waiting);
   status = rh_manager_alias(manager, alias, target, replace, &callback, &waiting->waiter, &error);
   (void)failed(operation, status, &error);
 }

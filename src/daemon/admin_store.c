@@ -81,7 +81,7 @@ static change *change_new(rh_operation *operation, rh_served *served, rh_admin_t
     return NULL;
   }
   *self = (change){.operation = operation, .daemon = operation->daemon, .served = served, .then = then};
-  if (served != NULL) rh_served_hold(served, RH_KEEP_ALIVE_UNSET);
+  if (served != NULL) rh_served_guard(served);
   operation->state = self;
   operation->gone = on_gone;
   return self;

@@ -82,15 +82,32 @@ static void note_unserved(rh_daemon *daemon, const rh_stored_list *list) {
   daemon->unserved = found;
 }
 
-static rh_status collect_configured(const rh_daemon *daemon, rh_catalogue *out, rh_error *error) {
-  const rh_catalogue *own = daemon->configuration->catalogue;
-  for (size_t i = 0; i < rh_catalogue_count(own); i++) {
-    const rh_model_spec *spec = rh_catalogue_at(own, i);
-    if (spec->origin != RH_ORIGIN_CONFIG) continue;
-    rh_status status = rh_catalogue_add_spec(out, spec, error);
+// Those of `from` that `out` has no model of the same name of.
+static rh_status copy_specs(rh_catalogue *out, const rh_catalogue *from, rh_model_origin origin, rh_error *error) {
+  for (size_t i = 0; i < rh_catalogue_count(from); i++) {
+    rh_model_spec spec = *rh_catalogue_at(from, i);
+    if (rh_catalogue_find(out, spec.name) != NULL) continue;
+    spec.origin = origin;
+    rh_status status = rh_catalogue_add_spec(out, &spec, error);
     if (status != RH_OK) return status;
   }
   return RH_OK;
+}
+
+static rh_status collect_folder(const rh_daemon *daemon, rh_catalogue *out, rh_error *error) {
+  const rh_settings *s = daemon->settings;
+  rh_load_options defaults = rh_settings_load_options(s);
+  rh_catalogue *found = rh_catalogue_new();
+  if (found == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory to list the models folder");
+  rh_status status = rh_catalogue_scan(found, s->models_dir, &defaults, s->queue_max, error);
+  if (status == RH_OK) {
+    status = copy_specs(out, found, RH_ORIGIN_FOLDER, error);
+  } else if (status != RH_NO_MEMORY) {
+    RH_LOG(RH_LOG_WARN, "models cannot be listed", rh_log_str("where", s->models_dir), rh_log_str("error", error->message));
+    status = RH_OK;
+  }
+  rh_catalogue_free(found);
+  return status;
 }
 
 // A store or cache that cannot be read must not take the other models with it.
@@ -127,11 +144,9 @@ static rh_status collect_hub(rh_daemon *daemon, rh_catalogue *out, rh_error *err
 // Earlier ones win: what a person wrote down, what was pulled, what lies in folders.
 static rh_status collect(void *ctx, rh_catalogue *out, rh_error *error) {
   rh_daemon *daemon = ctx;
-  const rh_settings *s = daemon->settings;
-  rh_load_options defaults = rh_settings_load_options(s);
-  rh_status status = collect_configured(daemon, out, error);
+  rh_status status = copy_specs(out, daemon->configuration->configured, RH_ORIGIN_CONFIG, error);
   if (status == RH_OK && daemon->store != NULL) status = collect_store(daemon, out, error);
-  if (status == RH_OK) status = rh_catalogue_scan(out, s->models_dir, &defaults, s->queue_max, error);
+  if (status == RH_OK) status = collect_folder(daemon, out, error);
   if (status == RH_OK) status = collect_hub(daemon, out, error);
   return status;
 }

@@ -138,13 +138,15 @@ static void tell_end(pull_job *job, rh_status status, const rh_error *error) {
     const rh_pull_client_ops *ops = client->ops;
     void *at = client->ctx;
     drop_client(client);
-    ops->ended(at, status, error, job->end);
+    ops->ended(at, status, error, job->end != NULL ? job->end : job->resolved);
   }
 }
 
 static rh_status judge(const pull_job *job, int wait_status, const char *complaint, rh_error *error) {
   const char *kind = json_string_value(json_object_get(job->end, "event"));
-  if (kind != NULL && strcmp(kind, "done") == 0 && WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) return RH_OK;
+  // A dry run ends with what it found.
+  bool whole = kind != NULL ? strcmp(kind, "done") == 0 : job->dry_run && job->resolved != NULL;
+  if (whole && WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) return RH_OK;
   if (kind != NULL && strcmp(kind, "error") == 0) {
     const char *word = json_string_value(json_object_get(job->end, "status"));
     const char *message = json_string_value(json_object_get(job->end, "message"));

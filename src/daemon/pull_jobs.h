@@ -23,7 +23,8 @@ typedef struct rh_pull_client rh_pull_client;
 typedef struct rh_pull_client_ops {
   // An event of pull/pull.h but "done" and "error". Borrowed.
   void (*event)(void *ctx, const json_t *event);
-  // The end; the client is dead afterwards. RH_OK: `done` is the "done" event, and the models are served already.
+  // The end; the client is dead afterwards. RH_OK: `done` is the "done" event ("resolved" of a dry
+  // run), and the models are served already.
   void (*ended)(void *ctx, rh_status status, const rh_error *error, const json_t *done);
 } rh_pull_client_ops;
 

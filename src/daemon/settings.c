@@ -94,8 +94,9 @@ rh_status rh_settings_new(rh_configuration **out, rh_error *error) {
   if (conf == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for the configuration");
   conf->origins = calloc(rh_settings_table_count, sizeof *conf->origins);
   conf->catalogue = rh_catalogue_new();
+  conf->configured = rh_catalogue_new();
   rh_status status = RH_OK;
-  if (conf->origins == NULL || conf->catalogue == NULL) {
+  if (conf->origins == NULL || conf->catalogue == NULL || conf->configured == NULL) {
     status = rh_fail(error, RH_NO_MEMORY, "no memory for the configuration");
   } else {
     status = rh_config_defaults(rh_settings_table, rh_settings_table_count, &conf->settings, conf->origins, error);
@@ -112,6 +113,7 @@ void rh_configuration_free(rh_configuration *conf) {
   if (conf == NULL) return;
   rh_config_release(rh_settings_table, rh_settings_table_count, &conf->settings);
   rh_catalogue_free(conf->catalogue);
+  rh_catalogue_free(conf->configured);
   json_decref(conf->aliases);
   free(conf->origins);
   free(conf->file);

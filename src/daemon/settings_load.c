@@ -279,6 +279,8 @@ static rh_status add_models(rh_configuration *conf, const load_flags *flags, con
   for (size_t i = 0; status == RH_OK && i < flags->model_count; i++)
     status = add_flag_model(conf, flags->models[i], error);
   if (status == RH_OK) status = apply_file_models(conf, root, error);
+  for (size_t i = 0; status == RH_OK && i < rh_catalogue_count(conf->catalogue); i++)
+    status = rh_catalogue_add_spec(conf->configured, rh_catalogue_at(conf->catalogue, i), error);
   if (status != RH_OK) return status;
   rh_load_options defaults = rh_settings_load_options(&conf->settings);
   return rh_catalogue_scan(conf->catalogue, conf->settings.models_dir, &defaults, conf->settings.queue_max, error);

@@ -66,7 +66,8 @@ rh_status rh_settings_apply_models(rh_configuration *conf, const json_t *root, c
 
 // --- names ---------------------------------------------------------------------------------------------------------
 
-static rh_status check_alias(const rh_configuration *conf, const char *alias, const json_t *target, rh_error *error) {
+static rh_status check_alias(const rh_configuration *conf, const json_t *models, const char *alias,
+                             const json_t *target, rh_error *error) {
   char param[RH_MODEL_NAME_MAX + 16];
   snprintf(param, sizeof param, "aliases.%.*s", RH_MODEL_NAME_MAX, alias);
   rh_model_ref ref;
@@ -81,8 +82,8 @@ static rh_status check_alias(const rh_configuration *conf, const char *alias, co
   if (rh_model_ref_parse(json_string_value(target), &ref, &inner) != RH_OK) {
     return rh_fail_param(error, RH_INVALID, param, "%s: %s", param, inner.message);
   }
-  const rh_model_spec *spec = rh_catalogue_find(conf->catalogue, alias);
-  if (spec == NULL || spec->origin != RH_ORIGIN_CONFIG) return RH_OK;
+  bool named = json_object_get(models, alias) != NULL || rh_catalogue_find(conf->configured, alias) != NULL;
+  if (!named) return RH_OK;
   return rh_fail_param(error, RH_INVALID, param, "%s: there is a model of this name under \"models\"; rename one", param);
 }
 
@@ -96,7 +97,7 @@ static rh_status apply_aliases(rh_configuration *conf, const json_t *root, rh_er
   const char *alias;
   json_t *target;
   json_object_foreach(aliases, alias, target) {
-    if ((status = check_alias(conf, alias, target, error)) != RH_OK) return status;
+    if ((status = check_alias(conf, json_object_get(root, "models"), alias, target, error)) != RH_OK) return status;
   }
   conf->aliases = json_incref(aliases);
   return RH_OK;

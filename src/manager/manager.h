@@ -100,7 +100,9 @@ json_t *rh_served_describe(const rh_served *served);  // new reference
 // A request uses it: held while the request lives, so that it is not freed under it. `keep_alive_ns` changes its idle
 // time as the request wishes (ns, 0 = leave when idle, or a word of model/catalogue.h; RH_KEEP_ALIVE_UNSET = no wish).
 void rh_served_hold(rh_served *served, int64_t keep_alive_ns);
-void rh_served_release(rh_served *served);
+// The same for an admin call, which only must not lose it: no use of the model, and no reason for it to stay.
+void rh_served_guard(rh_served *served);
+void rh_served_release(rh_served *served);  // ends either
 
 // --- what admin calls do -------------------------------------------------------------------------------------------
 

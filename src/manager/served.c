@@ -297,6 +297,8 @@ void rh_served_hold(rh_served *served, int64_t keep_alive_ns) {
   rh_served_count_use(served);
 }
 
+void rh_served_guard(rh_served *served) { served->holds++; }
+
 void rh_served_release(rh_served *served) {
   assert(served->holds > 0);
   served->holds--;

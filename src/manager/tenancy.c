@@ -34,6 +34,12 @@ static void look(void *ctx, rh_tenant_view *view) {
 
 static void start(void *ctx) {
   rh_served *served = ctx;
+  bool last_call = served->manager->leaving || (rh_list_linked(&served->gone) && !rh_served_busy(served));
+  if (last_call) {
+    // The end, or the model's, came between the broker's decision and this call.
+    rh_broker_left(served->tenant);
+    return;
+  }
   char ram[32];
   rh_text_format_bytes(ram, sizeof ram, (uint64_t)rh_served_learn_need(served)->ram_bytes);
   RH_LOG(RH_LOG_INFO, "loading a model", rh_log_str("model", served->spec->name), rh_log_str("ram", ram),

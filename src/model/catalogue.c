@@ -1,24 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The list of models: a sorted array that is filled at start and read afterwards.
-// Owns the specs and their strings. One owner thread. It deliberately does not check that a model can be loaded, only
-// that its file exists and looks like a format that an engine of this build reads.
+// Owns the specs and their strings. One owner thread. It deliberately does not look at files: inspect.c does.
 #include "model/catalogue.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/json.h"
 #include "base/text.h"
 #include "flow/limits.h"
-#include "model/gguf.h"
+#include "model/inspect.h"
 
 #define MODELS_MAX 4096
 
@@ -155,85 +150,12 @@ static rh_status insert(rh_catalogue *catalogue, rh_model_spec *spec, rh_error *
   return RH_OK;
 }
 
-// The first bytes of a regular file; nothing for a folder, a pipe or a device, which a read could hang on.
-static rh_status peek(const char *path, uint8_t *bytes, size_t size, size_t *got, struct stat *info, rh_error *error) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) {
-    if (errno == ENOENT) return rh_fail(error, RH_NOT_FOUND, "there is no file %s", path);
-    return rh_fail(error, RH_IO, "cannot open %s: %s", path, strerror(errno));
-  }
-  rh_status status = RH_OK;
-  ssize_t n = 0;
-  if (fstat(fd, info) != 0 || !S_ISREG(info->st_mode)) {
-    status = rh_fail(error, RH_INVALID, "%s is not a regular file", path);
-  } else if ((n = pread(fd, bytes, size, 0)) < 0) {
-    status = rh_fail(error, RH_IO, "cannot read %s: %s", path, strerror(errno));
-  }
-  close(fd);
-  *got = n > 0 ? (size_t)n : 0;
-  return status;
-}
-
 static rh_status set_text(char **field, const char *text, rh_error *error) {
   char *copy = strdup(text);
   if (copy == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for a model's settings");
   free(*field);
   *field = copy;
   return RH_OK;
-}
-
-// Engines that read files: by the content's first bytes, so that a wrong suffix or a web page saved as .gguf is
-// noticed.
-static rh_status inspect_file(rh_model_spec *spec, rh_error *error) {
-  uint8_t bytes[RH_GGUF_MAGIC_BYTES];
-  size_t got;
-  struct stat info;
-  rh_error inner = {0};
-  rh_status status = peek(spec->path, bytes, sizeof bytes, &got, &info, &inner);
-  if (status != RH_OK) {
-    return rh_fail_param(error, status, "path", "model \"%s\": %s; correct its path or remove the model", spec->name,
-                         inner.message);
-  }
-  if (!rh_gguf_has_magic(bytes, got)) {
-    return rh_fail_param(error, RH_UNSUPPORTED, "path", "model \"%s\": %s is not a GGUF file; only GGUF can be served",
-                         spec->name, spec->path);
-  }
-  spec->file_bytes = info.st_size;
-  spec->modified_s = info.st_mtime;
-  if (spec->engine == NULL && (status = set_text(&spec->engine, "llama", error)) != RH_OK) return status;
-  // The worker may run in another folder, so the path must not depend on ours.
-  char *absolute = realpath(spec->path, NULL);
-  if (absolute != NULL) {
-    free(spec->path);
-    spec->path = absolute;
-  }
-  return RH_OK;
-}
-
-static rh_status inspect(rh_model_spec *spec, rh_error *error) {
-  if (spec->path == NULL || spec->path[0] == '\0') {
-    return rh_fail_param(error, RH_INVALID, "path", "model \"%s\" has no path; set it to a .gguf file", spec->name);
-  }
-  if (spec->engine != NULL && spec->engine[0] == '\0') {
-    free(spec->engine);
-    spec->engine = NULL;
-  }
-  const char *engine = spec->engine;
-  if (engine != NULL && strcmp(engine, "onnx") == 0) {
-    return rh_fail_param(error, RH_UNSUPPORTED, "engine", "model \"%s\": engine onnx is not in this version",
-                         spec->name);
-  }
-  if (engine != NULL && strcmp(engine, "llama") != 0 && strcmp(engine, "fake") != 0) {
-    return rh_fail_param(error, RH_INVALID, "engine",
-                         "model \"%s\": there is no engine \"%.64s\"; known are llama and fake", spec->name, engine);
-  }
-  bool fake_path = rh_text_starts_with(spec->path, "fake:");
-  if (engine != NULL && fake_path != (strcmp(engine, "fake") == 0)) {
-    return rh_fail_param(error, RH_INVALID, "path",
-                         "model \"%s\": paths beginning with fake: belong to engine fake, others to llama", spec->name);
-  }
-  if (!fake_path) return inspect_file(spec, error);
-  return set_text(&spec->engine, "fake", error);
 }
 
 static rh_model_spec *spec_new(const char *name, const rh_load_options *defaults, int64_t queue_max) {
@@ -252,10 +174,7 @@ static rh_model_spec *spec_new(const char *name, const rh_load_options *defaults
 
 // Takes `spec` over in any case.
 static rh_status finish(rh_catalogue *catalogue, rh_model_spec *spec, rh_error *error) {
-  rh_status status = inspect(spec, error);
-  if (status == RH_OK && spec->format == RH_FORMAT_UNKNOWN) {
-    spec->format = strcmp(spec->engine, "fake") == 0 ? RH_FORMAT_FAKE : RH_FORMAT_GGUF;
-  }
+  rh_status status = rh_model_inspect(spec, error);
   if (status == RH_OK) status = insert(catalogue, spec, error);
   if (status != RH_OK) rh_model_spec_free(spec);
   return status;

@@ -61,8 +61,9 @@ rh_model_spec *rh_model_spec_copy(const rh_model_spec *spec);  // NULL when memo
 void rh_model_spec_free(rh_model_spec *spec);
 // True when both would load the same bytes in the same way.
 bool rh_model_spec_same(const rh_model_spec *a, const rh_model_spec *b);
-// Every *.gguf directly in `folder`; the name is the file's, in lower case, without ".gguf". A folder that does not
-// exist holds no models. Files that are no GGUF are skipped with a warning in the log.
+// Every *.gguf directly in `folder`, the first file of those in parts, and every folder in it that holds one GGUF model;
+// the name is the file's or folder's, in lower case, without ".gguf". A folder that does not exist holds no models. What
+// cannot be served is skipped with a warning in the log.
 rh_status rh_catalogue_scan(rh_catalogue *catalogue, const char *folder, const rh_load_options *defaults,
                             int64_t queue_max, rh_error *error) RH_MUST_CHECK;
 

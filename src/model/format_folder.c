@@ -133,6 +133,7 @@ static rh_status choose_onnx(const char *folder, const contents *c, rh_format_re
 }
 
 static rh_status decide(const char *folder, const contents *c, rh_format_report *out, rh_error *error) {
+  if (c->gguf_count > 1) out->format = RH_FORMAT_GGUF;
   if (c->gguf_count > 1) return several(folder, "GGUF", &c->ggufs, c->gguf_count, error);
   if (c->gguf != NULL) {
     rh_status status = detect_inside(folder, c->gguf, out, error);

@@ -213,9 +213,6 @@ static rh_status check_values(const char *key, const entry_values *values, rh_er
     return bad(error, key, "source", "it needs a source: hf:org/repo, https://, s3://, file:, pypi: or npm:");
   }
   if (values->task == NULL || values->task[0] == '\0') return bad(error, key, "task", "it needs a task, such as chat");
-  if (values->memory_min > values->memory && values->memory > 0) {
-    return bad(error, key, "memory_min", "memory_min must not be more than memory");
-  }
   return RH_OK;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Finds models in a folder, and makes names from file names.
-// Owns nothing that outlives a call. One owner thread, the catalogue's. It deliberately does not descend into folders
-// and does not watch for changes: the list is made once, at start.
+// Owns nothing that outlives a call. One owner thread, the catalogue's. It looks at files and at folders that hold one
+// model each, and deliberately no deeper; it does not watch for changes.
 #include <assert.h>
 #include <ctype.h>
 #include <dirent.h>
@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "flow/limits.h"
 #include "model/catalogue.h"
+#include "model/format.h"
 #include "model/gguf.h"
 #include "model/names.h"
 
@@ -48,6 +49,11 @@ static size_t stem_length(const char *base) {
   size_t length = strlen(base);
   if (length > 5 && strcasecmp(base + length - 5, ".gguf") == 0) length -= 5;
   return length;
+}
+
+static bool has_suffix(const char *path) {
+  size_t length = strlen(path);
+  return length > 5 && strcasecmp(path + length - 5, ".gguf") == 0;
 }
 
 static const char *base_of(const char *path) {
@@ -96,29 +102,40 @@ static rh_status peek_architecture(const char *path, rh_gguf_summary *summary, r
 }
 
 static void skip(const char *path, const rh_error *reason) {
-  RH_LOG(RH_LOG_WARN, "a file in the models folder was skipped", rh_log_str("path", path),
+  RH_LOG(RH_LOG_WARN, "something in the models folder was skipped", rh_log_str("path", path),
          rh_log_str("reason", reason->message));
 }
 
-static bool worth_adding(const char *path) {
+// The image part of another model lies beside it and cannot be served alone. Whatever else is wrong with a file is found
+// and said when it is added.
+static bool is_image_part(const char *path) {
   rh_gguf_summary summary;
   rh_error reason = {0};
-  rh_status status = peek_architecture(path, &summary, &reason);
-  if (status == RH_OK && strcmp(summary.architecture, "clip") == 0) {
-    status = rh_fail(&reason, RH_UNSUPPORTED, "it is the image part of another model");
-  }
-  if (status == RH_OK) return true;
+  if (peek_architecture(path, &summary, &reason) != RH_OK || strcmp(summary.architecture, "clip") != 0) return false;
+  rh_fail(&reason, RH_UNSUPPORTED, "it is the image part of another model");
   skip(path, &reason);
-  return false;
+  return true;
+}
+
+// A folder may be there for reasons of its own: only one that holds a model is worth a word.
+static bool holds_model(const char *path) {
+  rh_format_report report;
+  rh_status status = rh_format_detect(path, &report, NULL);
+  return status == RH_OK || report.format != RH_FORMAT_UNKNOWN;
 }
 
 static rh_status add_found(rh_catalogue *catalogue, const char *path, const rh_load_options *defaults,
                            int64_t queue_max, rh_error *error) {
   char name[RH_MODEL_NAME_MAX + 1];
+  struct stat info;
   rh_model_name_from_path(path, name, sizeof name);
   // What the configuration or a flag names wins over what lies in the folder.
   if (rh_catalogue_find(catalogue, name) != NULL) return RH_OK;
-  if (!rh_model_is_first_part(path) || !worth_adding(path)) return RH_OK;
+  if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
+    if (!holds_model(path)) return RH_OK;
+  } else if (!has_suffix(path) || !rh_model_is_first_part(path) || is_image_part(path)) {
+    return RH_OK;
+  }
   rh_error reason = {0};
   rh_status status = rh_catalogue_add_file(catalogue, name, path, defaults, queue_max, &reason);
   if (status == RH_OK) return RH_OK;
@@ -128,9 +145,9 @@ static rh_status add_found(rh_catalogue *catalogue, const char *path, const rh_l
   return RH_OK;
 }
 
-static int is_gguf(const struct dirent *entry) {
-  size_t length = strlen(entry->d_name);
-  return entry->d_name[0] != '.' && length > 5 && strcasecmp(entry->d_name + length - 5, ".gguf") == 0;
+static int may_be_model(const struct dirent *entry) {
+  bool folder = entry->d_type == DT_DIR || entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN;
+  return entry->d_name[0] != '.' && (folder || has_suffix(entry->d_name));
 }
 
 rh_status rh_catalogue_scan(rh_catalogue *catalogue, const char *folder, const rh_load_options *defaults,
@@ -138,7 +155,7 @@ rh_status rh_catalogue_scan(rh_catalogue *catalogue, const char *folder, const r
   assert(catalogue != NULL && folder != NULL);
   // Sorted, so that of two files with one name the same one wins on every start.
   struct dirent **entries = NULL;
-  int count = scandir(folder, &entries, is_gguf, alphasort);
+  int count = scandir(folder, &entries, may_be_model, alphasort);
   if (count < 0) {
     if (errno == ENOENT) return RH_OK;
     return rh_fail_param(error, RH_IO, "models_dir", "cannot read the models folder %s: %s", folder, strerror(errno));

@@ -29,9 +29,15 @@ static size_t collect(void *ctx, const char *bytes, size_t length) {
   return 0;
 }
 
-static void sleep_ns(uint64_t ns) {
-  struct timespec left = {.tv_sec = (time_t)(ns / RH_NS_PER_S), .tv_nsec = (long)(ns % RH_NS_PER_S)};
-  while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+// Tells the wait and waits. A signal is told again, so that a listener that gives up on one is asked.
+static rh_status wait_for_retry(rh_pulling *pull, const char *what, int number, uint64_t wait_ns, const char *reason,
+                                rh_error *error) {
+  struct timespec left = {.tv_sec = (time_t)(wait_ns / RH_NS_PER_S), .tv_nsec = (long)(wait_ns % RH_NS_PER_S)};
+  for (;;) {
+    uint64_t left_ns = (uint64_t)left.tv_sec * RH_NS_PER_S + (uint64_t)left.tv_nsec;
+    rh_status status = rh_pull_report_retry(pull, what, number, left_ns, reason, error);
+    if (status != RH_OK) return status;
+    if (nanosleep(&left, &left) == 0 || errno != EINTR) return RH_OK;
   }
 }
 
@@ -72,14 +78,13 @@ static rh_status get(rh_pulling *pull, const char *url, const char *what, rh_fet
     bool hopeless = code != CURLE_OK && !rh_retry_transport(code);
     if (hopeless || number >= tries) {
       rh_url_public(url, shown, sizeof shown);
-      return rh_fail(error, RH_UNAVAILABLE, "%s cannot be had from %s: %s (%d %s). Try again later", what, shown,
-                     reason, number, number == 1 ? "try" : "tries");
+      return rh_fail(error, RH_UNAVAILABLE, "%s cannot be had from %s: %s (%d %s)%s", what, shown, reason, number,
+                     number == 1 ? "try" : "tries", hopeless ? "" : ". Try again later");
     }
     uint64_t wait_ns = rh_retry_delay_ns(number, rh_pull_report_chance(),
                                          rh_retry_after_s(fetch->head.retry_after, rh_clock_wall_s()));
-    status = rh_pull_report_retry(pull, what, number, wait_ns, reason, error);
+    status = wait_for_retry(pull, what, number, wait_ns, reason, error);
     if (status != RH_OK) return status;
-    sleep_ns(wait_ns);
   }
 }
 

@@ -87,12 +87,18 @@ static bool belongs(const rh_stored *item, const char *name) {
   return beside && !rh_model_is_first_part(name) && strcmp(stem, other) == 0;
 }
 
+// Plain names before longer ones, so that of two files of one quantization the plain one gets its name.
+static int by_length(const FTSENT **a, const FTSENT **b) {
+  if ((*a)->fts_namelen != (*b)->fts_namelen) return (*a)->fts_namelen < (*b)->fts_namelen ? -1 : 1;
+  return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
 // The files of a snapshot, up to DEPTH_MAX folders deep. `each` gets the path below the folder; false stops.
 static void each_file(const char *folder,
                       bool (*each)(void *ctx, const char *name, const char *path, const struct stat *info), void *ctx) {
   char *copy = strdup(folder);
   char *const roots[] = {copy, NULL};
-  FTS *tree = copy == NULL ? NULL : fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, NULL);
+  FTS *tree = copy == NULL ? NULL : fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, by_length);
   FTSENT *entry;
   while (tree != NULL && (entry = fts_read(tree)) != NULL) {
     if (entry->fts_info == FTS_D && entry->fts_level > DEPTH_MAX) (void)fts_set(tree, entry, FTS_SKIP);
@@ -148,8 +154,12 @@ static bool choose_version(const scan *s, rh_stored *item) {
 // An older snapshot often links to the very files of a newer one.
 static bool is_known_blob(const scan *s, const rh_stored *item) {
   const char *digest = "";
+  int64_t largest = 0;  // the weights: configurations are often the same from one model to the next
   for (size_t i = 0; i < item->file_count; i++) {
-    if (strcmp(item->files[i].path, item->entry) == 0) digest = item->files[i].sha256;
+    if (item->files[i].bytes > largest) {
+      largest = item->files[i].bytes;
+      digest = item->files[i].sha256;
+    }
   }
   for (size_t i = 0; digest[0] != '\0' && i < s->out->count; i++) {
     const rh_stored *other = &s->out->items[i];

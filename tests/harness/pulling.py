@@ -20,7 +20,7 @@ class Pull:
         self.folder = Path(folder)
         self.store = Path(store or self.folder / "store")
         words = [f"{key}={value}" for key, value in options.items()]
-        names = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT", "HF_HOME")
+        names = ("CURL_CA_BUNDLE", "SSL_CERT_FILE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT", "HF_HOME")
         clean = clean_environment(self.folder)
         clean = {key: value for key, value in clean.items() if key not in names and not key.startswith("AWS_")}
         clean.update(environment or {})

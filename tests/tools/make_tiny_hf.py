@@ -88,7 +88,7 @@ def merges_of(pieces):
     return merges
 
 
-def sentencepiece(path, names, prefix, with_model=False, with_json=True):
+def sentencepiece(path, names, prefix, with_model=False, with_json=True, strips=False):
     """BPE with SentencePiece's marks, as tokenizer.json, tokenizer.model or both."""
     trainer = Tokenizer(models.BPE())
     trainer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
@@ -105,8 +105,12 @@ def sentencepiece(path, names, prefix, with_model=False, with_json=True):
     steps = [normalizers.Prepend("▁")] if prefix else []
     tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
     tokenizer.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
-    tokenizer.add_special_tokens([AddedToken("<|end|>", normalized=False, special=True)])
-    tokenizer.add_tokens([AddedToken("<tool>", normalized=False)])
+    more = [AddedToken("<|end|>", normalized=False, special=True, rstrip=strips)]
+    if strips:  # Phi-3's tokens swallow white space after them, but for this one
+        more += [AddedToken("<|endoftext|>", normalized=False, special=True)]
+        more += [AddedToken("<|user|>", normalized=False, special=True, rstrip=True)]
+    tokenizer.add_special_tokens(more)
+    tokenizer.add_tokens([AddedToken("<tool>", normalized=False, rstrip=strips)])
     bos = names[1]
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, 1)])
     if with_json:
@@ -115,9 +119,10 @@ def sentencepiece(path, names, prefix, with_model=False, with_json=True):
         (path / "tokenizer.model").write_bytes(sentencepiece_bytes(pieces, len(names), prefix))
     settings = {"bos_token": bos, "eos_token": {"content": names[2]}, "unk_token": names[0], "add_bos_token": True}
     if not with_json:
-        added = {index: {"content": tokenizer.id_to_token(index), "special": special} for index, special in
-                 ((len(pieces), True), (len(pieces) + 1, False))}
-        settings["added_tokens_decoder"] = added
+        settings["added_tokens_decoder"] = {
+            index: {"content": token.content, "special": token.special, "rstrip": token.rstrip}
+            for index, token in tokenizer.get_added_tokens_decoder().items()
+        }
     (path / "tokenizer_config.json").write_text(json.dumps(settings))
     return tokenizer
 
@@ -179,6 +184,7 @@ GPT2 = lambda path: byte_level(None, path)  # noqa: E731
 GPT4O = lambda path: byte_level(GPT4O_WORDS, path)  # noqa: E731
 LLAMA_SPM = lambda path: sentencepiece(path, ["<unk>", "<s>", "</s>"], True)  # noqa: E731
 LLAMA_SPM_MODEL = lambda path: sentencepiece(path, ["<unk>", "<s>", "</s>"], True, True, False)  # noqa: E731
+PHI3_SPM = lambda path: sentencepiece(path, ["<unk>", "<s>", "</s>"], True, True, strips=True)  # noqa: E731
 GEMMA_SPM = lambda path: sentencepiece(path, ["<unk>", "<bos>", "<eos>"], False)  # noqa: E731
 GEMMA_SPM_MODEL = lambda path: sentencepiece(path, ["<unk>", "<bos>", "<eos>"], False, True)  # noqa: E731
 
@@ -200,7 +206,7 @@ KINDS = {
     "gemma": ("GemmaForCausalLM", {**GEMMA, "num_key_value_heads": 1}, GEMMA_SPM),
     "gemma2": ("Gemma2ForCausalLM", GEMMA2, GEMMA_SPM_MODEL),
     "gemma3": ("Gemma3ForCausalLM", GEMMA3, GEMMA_SPM),
-    "phi3": ("Phi3ForCausalLM", {"original_max_position_embeddings": 256}, LLAMA_SPM_MODEL),
+    "phi3": ("Phi3ForCausalLM", {"original_max_position_embeddings": 256}, PHI3_SPM),
     "phi3-long": ("Phi3ForCausalLM", {"original_max_position_embeddings": 64, "rope_scaling": PHI3_LONG}, GPT4O),
 }
 

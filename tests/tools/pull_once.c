@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "model/known.h"
 #include "pull/pull.h"
 
 static bool print_event(void *ctx, const json_t *event) {
@@ -18,6 +19,16 @@ static bool print_event(void *ctx, const json_t *event) {
   if (line == NULL) return false;
   bool fine = puts(line) >= 0 && fflush(stdout) == 0;
   free(line);
+  return fine;
+}
+
+// Entries beside the built-in catalogue, as the configuration would give them.
+static bool add_catalogue(const char *path) {
+  json_t *entries = json_load_file(path, 0, NULL);
+  rh_error error = {0};
+  bool fine = entries != NULL && rh_known_add(entries, &error) == RH_OK;
+  if (!fine) fprintf(stderr, "%s: %s\n", path, error.message);
+  json_decref(entries);
   return fine;
 }
 

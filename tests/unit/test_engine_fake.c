@@ -156,9 +156,11 @@ static void test_options_give_what_the_path_leaves_open(void **state) {
 
 static void test_bad_paths(void **state) {
   (void)state;
-  static const char *const paths[] = {"model.gguf",       "fake:slot=2",      "fake:slots",
-                                      "fake:slots=x",     "fake:slots=0",     "fake:slots=-1",
-                                      "fake:load_fail=2", "fake:load_fail=1", "fake:context=99999999999999999999"};
+  static const char *const paths[] = {"model.gguf",       "fake:slot=2",           "fake:slots",
+                                      "fake:slots=x",     "fake:slots=0",          "fake:slots=-1",
+                                      "fake:load_fail=2", "fake:load_fail=1",      "fake:context=99999999999999999999",
+                                      "fake:memory=",     "fake:memory=MiB",       "fake:memory=5MB",
+                                      "fake:memory=-1",   "fake:memory=9999999GiB"};
   for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
     rh_error error = {0};
     assert_int_equal(load_status(paths[i], &error), RH_LOAD_FAILED);
@@ -180,6 +182,65 @@ static void test_load_can_be_given_up(void **state) {
   rh_error error = {0};
   assert_int_equal(ops->load(&what, count_progress, &calls, &engine, &error), RH_CANCELLED);
   assert_int_equal(calls, 4);
+}
+
+// Resident pages of this process.
+static int64_t resident_bytes(void) {
+  long long size = 0, resident = 0;
+  FILE *file = fopen("/proc/self/statm", "r");
+  assert_non_null(file);
+  assert_int_equal(fscanf(file, "%lld %lld", &size, &resident), 2);
+  fclose(file);
+  return (int64_t)resident * sysconf(_SC_PAGESIZE);
+}
+
+static void test_memory_is_really_taken_and_given_back(void **state) {
+  (void)state;
+  const int64_t wanted = 64 << 20, slack = 8 << 20;
+  int64_t before = resident_bytes();
+  rh_engine *engine = load("fake:");
+  assert_true(resident_bytes() - before < slack);
+  ops->unload(engine);
+  engine = load("fake:memory=64MiB");
+  int64_t with = resident_bytes();
+  assert_true(with - before >= wanted);
+  assert_true(with - before < wanted + slack);
+  rh_model_info info;
+  ops->describe(engine, &info);
+  assert_int_equal(info.bytes, wanted);
+  ops->unload(engine);
+  assert_true(resident_bytes() - before < slack);
+}
+
+static bool give_up_late(void *ctx, double fraction) {
+  *(double *)ctx = fraction;
+  return fraction < 0.5;
+}
+
+static void test_memory_of_a_load_that_is_given_up(void **state) {
+  (void)state;
+  int64_t before = resident_bytes();
+  double reached = 0;
+  rh_load what = {.engine = "fake", .path = "fake:memory=65536KiB"};
+  rh_engine *engine = NULL;
+  assert_int_equal(ops->load(&what, give_up_late, &reached, &engine, NULL), RH_CANCELLED);
+  assert_true(reached >= 0.5 && reached < 1);
+  rh_error error = {0};
+  assert_int_equal(load_status("fake:memory=67108864,load_fail=1", &error), RH_LOAD_FAILED);
+  assert_true(resident_bytes() - before < 8 << 20);
+}
+
+static void test_a_load_may_fail_once(void **state) {
+  (void)state;
+  char file[64], path[128];
+  snprintf(file, sizeof file, "/tmp/rh-fake-fail-%d", (int)getpid());
+  snprintf(path, sizeof path, "fake:load_fail_once=%s", file);
+  unlink(file);
+  rh_error error = {0};
+  assert_int_equal(load_status(path, &error), RH_LOAD_FAILED);
+  assert_string_equal(error.message, "the fake engine was told to fail");
+  assert_int_equal(load_status(path, &error), RH_OK);
+  unlink(file);
 }
 
 static void test_texts(void **state) {
@@ -385,6 +446,9 @@ int main(void) {
       cmocka_unit_test(test_options_give_what_the_path_leaves_open),
       cmocka_unit_test(test_bad_paths),
       cmocka_unit_test(test_load_can_be_given_up),
+      cmocka_unit_test(test_memory_is_really_taken_and_given_back),
+      cmocka_unit_test(test_memory_of_a_load_that_is_given_up),
+      cmocka_unit_test(test_a_load_may_fail_once),
       cmocka_unit_test(test_texts),
       cmocka_unit_test(test_no_end_goes_on_to_the_context),
       cmocka_unit_test(test_fail_at),

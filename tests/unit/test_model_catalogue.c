@@ -163,9 +163,71 @@ static void test_json_errors_say_what_is_wrong(void **state) {
   write_text(f->folder, "x.gguf", "not a model");
   char json[128];
   snprintf(json, sizeof json, "{\"path\":\"%s/x.gguf\"}", f->folder);
-  expect_error(f, "m", json, RH_UNSUPPORTED, "not a GGUF");
+  expect_error(f, "m", json, RH_UNSUPPORTED, "x.gguf is a text file and no model");
   snprintf(json, sizeof json, "{\"path\":\"%s\"}", f->folder);
-  expect_error(f, "m", json, RH_INVALID, "not a regular file");
+  expect_error(f, "m", json, RH_UNSUPPORTED, "is a folder with x.gguf (a text file)");
+  expect_error(f, "m", "{\"path\":\"/dev/null\"}", RH_INVALID, "not a regular file");
+}
+
+static void make_folder(const fixture *f, const char *name, char out[128]) {
+  snprintf(out, 128, "%s/%s", f->folder, name);
+  assert_int_equal(mkdir(out, 0700), 0);
+}
+
+static void test_folders_and_parts_are_models_in_place(void **state) {
+  fixture *f = *state;
+  rh_error error = {0};
+  char one[128], parts[128], two[128], other[128], folder[128];
+  make_folder(f, "Qwen3-4B", one);
+  make_folder(f, "big.parts", parts);
+  make_folder(f, "several", two);
+  make_folder(f, "holiday-pictures", other);
+  make_folder(f, "hf", folder);
+  write_gguf(one, "weights.bin", "qwen3");  // the name does not matter
+  write_gguf(one, "mmproj.gguf", "clip");
+  write_text(one, "README.md", "# Qwen");
+  write_gguf(parts, "x-00001-of-00002.gguf", "llama");
+  write_gguf(parts, "x-00002-of-00002.gguf", "llama");
+  write_gguf(two, "a.gguf", "llama");
+  write_gguf(two, "b.gguf", "llama");
+  write_text(other, "beach.jpg", "\xff\xd8\xff");
+  write_text(folder, "config.json", "{}");
+  write_text(folder, "model.safetensors.index.json", "{\"weight_map\":{\"a\":\"model-1.safetensors\"}}");
+  write_gguf(f->folder, "cut-00001-of-00002.gguf", "llama");  // its second part is missing
+  assert_int_equal(rh_catalogue_scan(f->catalogue, f->folder, NULL, 7, &error), RH_OK);
+  assert_int_equal(rh_catalogue_count(f->catalogue), 2);
+  const rh_model_spec *spec = rh_catalogue_find(f->catalogue, "big.parts");
+  assert_non_null(spec);
+  assert_non_null(strstr(spec->path, "/big.parts/x-00001-of-00002.gguf"));
+  assert_int_equal(spec->format, RH_FORMAT_GGUF);
+  spec = rh_catalogue_find(f->catalogue, "qwen3-4b");
+  assert_non_null(spec);
+  assert_non_null(strstr(spec->path, "/Qwen3-4B/weights.bin"));
+  char json[192];
+  snprintf(json, sizeof json, "{\"path\":\"%s\"}", two);
+  expect_error(f, "m", json, RH_INVALID, "holds 2 GGUF models (a.gguf, b.gguf)");
+  snprintf(json, sizeof json, "{\"path\":\"%s/cut-00001-of-00002.gguf\"}", f->folder);
+  expect_error(f, "m", json, RH_INVALID, "cut-00002-of-00002.gguf, which is not there");
+  snprintf(json, sizeof json, "{\"path\":\"%s\"}", folder);
+  expect_error(f, "m", json, RH_INVALID, "model-1.safetensors, which is not there");
+}
+
+static void test_formats_without_an_engine_get_advice(void **state) {
+  fixture *f = *state;
+  char folder[128], path[192], json[256];
+  make_folder(f, "hf", folder);
+  write_text(folder, "config.json", "{}");
+  snprintf(path, sizeof path, "%s/model.safetensors", folder);
+  FILE *file = fopen(path, "wb");
+  assert_non_null(file);
+  fwrite("\x02\0\0\0\0\0\0\0{}", 1, 10, file);
+  fclose(file);
+  snprintf(json, sizeof json, "{\"path\":\"%s\"}", folder);
+  expect_error(f, "m", json, RH_UNSUPPORTED, "roundhouse pull file:FOLDER converts it once");
+  snprintf(path, sizeof path, "%s/x.engine", f->folder);
+  write_text(f->folder, "x.engine", "ftrt....................");
+  snprintf(json, sizeof json, "{\"path\":\"%s\"}", path);
+  expect_error(f, "m", json, RH_UNSUPPORTED, "format tensorrt, which no engine of this build serves");
 }
 
 static void test_names_are_unique_and_sorted(void **state) {
@@ -217,6 +279,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_a_folder_that_is_not_there_holds_no_models, setup, teardown),
       cmocka_unit_test_setup_teardown(test_json_settings_over_defaults, setup, teardown),
       cmocka_unit_test_setup_teardown(test_json_errors_say_what_is_wrong, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_folders_and_parts_are_models_in_place, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_formats_without_an_engine_get_advice, setup, teardown),
       cmocka_unit_test_setup_teardown(test_names_are_unique_and_sorted, setup, teardown),
       cmocka_unit_test_setup_teardown(test_nearest_name, setup, teardown),
       cmocka_unit_test(test_names_from_paths),

@@ -526,7 +526,7 @@ def test_two_that_do_not_fit_together(daemon):
     answer = alias(server, "chat", "v2")
     assert answer.status == 503, answer
     assert answer.error()["code"] == "no_memory_for_model"
-    assert "200" in answer.error()["message"] and "300" in answer.error()["message"]
+    assert "400 MiB" in answer.error()["message"] and "300 MiB" in answer.error()["message"]
     assert server.chat("hi", model="chat").json()["model"] == "v1"
     answer = alias(server, "chat", "v2", replace=True)
     assert answer.status == 200, answer

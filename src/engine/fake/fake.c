@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The fake engine: a deterministic stand-in for a model, steered by its path and by directives in the prompt
-// (fake/script.h, fake/README.md), so that wire and fault tests need no model file. It can be slow, fail, crash and
-// hang.
+// (fake/script.h, fake/README.md), so that wire and fault tests need no model file. It can be slow, large, fail, crash
+// and hang.
 //
 // Owns its slots and their sequences; engine thread only. It deliberately does not sleep in step(): with nothing due it
 // says so, and the worker decides how to wait. It never reports cached tokens.
@@ -27,6 +27,7 @@ struct rh_engine {
   rh_fake_model model;
   rh_sequence **slots;  // model.slots entries; NULL = free
   int64_t prefill_chunk;
+  void *memory;  // model.memory_bytes, or NULL
   rh_engine_counts counts;
   char alt_names[RH_TOP_LOGPROBS_MAX][ALT_NAME_MAX];
   rh_top_logprob alts[RH_TOP_LOGPROBS_MAX];
@@ -59,11 +60,17 @@ static void hang(void) {
   for (;;) pause();
 }
 
-// O_EXCL makes "does it exist?" and "create it" one question, so exactly one of several workers crashes.
-static void crash_unless_exists(const char *file) {
-  if (file[0] == '\0') return;
+// True for the first one who asks. O_EXCL makes "does it exist?" and "create it" one question, so that it is exactly
+// one of several workers.
+static bool is_first(const char *file) {
+  if (file[0] == '\0') return false;
   int fd = open(file, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-  if (fd >= 0) abort();
+  if (fd >= 0) close(fd);
+  return fd >= 0;
+}
+
+static void crash_unless_exists(const char *file) {
+  if (is_first(file)) abort();
 }
 
 // --- load ----------------------------------------------------------------------------------------------------------
@@ -86,7 +93,8 @@ static rh_status play_load(const rh_fake_model *model, bool (*progress)(void *ct
     }
     sleep_ms(model->load_delay_ms - done < step_ms ? model->load_delay_ms - done : step_ms);
   }
-  if (model->load_fail) return rh_fail(error, RH_LOAD_FAILED, "the fake engine was told to fail");
+  if (model->load_fail || is_first(model->load_fail_once))
+    return rh_fail(error, RH_LOAD_FAILED, "the fake engine was told to fail");
   return RH_OK;
 }
 
@@ -102,17 +110,26 @@ static rh_status fake_load(const rh_load *load, bool (*progress)(void *ctx, doub
                            rh_engine **out, rh_error *error) {
   rh_fake_model model;
   rh_status status = rh_fake_model_parse(load->path, &load->options, &model, error);
+  void *memory = NULL;
+  if (status == RH_OK) {
+    status = rh_fake_memory_take((size_t)model.memory_bytes, progress, progress_ctx, &memory, error);
+  }
   if (status == RH_OK) status = play_load(&model, progress, progress_ctx, error);
-  if (status != RH_OK) return status;
+  if (status != RH_OK) {
+    rh_fake_memory_give(memory, (size_t)model.memory_bytes);
+    return status;
+  }
   rh_engine *engine = calloc(1, sizeof *engine);
   rh_sequence **slots = calloc((size_t)model.slots, sizeof(rh_sequence *));
   if (engine == NULL || slots == NULL) {
     free(engine);
     free(slots);
+    rh_fake_memory_give(memory, (size_t)model.memory_bytes);
     return rh_fail(error, RH_NO_MEMORY, "There is no memory for the fake engine's %lld slots.", (long long)model.slots);
   }
   engine->model = model;
   engine->slots = slots;
+  engine->memory = memory;
   engine->prefill_chunk = load->options.prefill_chunk > 0 ? load->options.prefill_chunk : PREFILL_CHUNK_DEFAULT;
   name_alternatives(engine);
   *out = engine;
@@ -132,6 +149,7 @@ static void fake_describe(const rh_engine *engine, rh_model_info *info) {
       .context_trained = engine->model.context,
       .slots = engine->model.slots,
       .vocabulary = engine->model.vocabulary,
+      .bytes = engine->model.memory_bytes,
       .has_chat_template = engine->model.has_template,
   };
 }
@@ -335,6 +353,7 @@ static void fake_unload(rh_engine *engine) {
   for (size_t i = 0; i < (size_t)engine->model.slots; i++) {
     if (engine->slots[i] != NULL) release(engine, engine->slots[i]);
   }
+  rh_fake_memory_give(engine->memory, (size_t)engine->model.memory_bytes);
   free(engine->slots);
   free(engine);
 }

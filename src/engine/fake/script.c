@@ -12,8 +12,9 @@
 #include "base/text.h"
 
 #define VALUE_MAX INT64_C(1000000000)
+#define BYTES_MAX (INT64_C(1) << 40)
 
-typedef enum key_type { KEY_INT, KEY_BOOL, KEY_FILE } key_type;
+typedef enum key_type { KEY_INT, KEY_BOOL, KEY_FILE, KEY_BYTES } key_type;
 
 typedef struct key {
   const char *name;
@@ -31,11 +32,13 @@ static const key model_keys[] = {
     {"context", KEY_INT, offsetof(rh_fake_model, context)},
     {"vocabulary", KEY_INT, offsetof(rh_fake_model, vocabulary)},
     {"load_delay_ms", KEY_INT, offsetof(rh_fake_model, load_delay_ms)},
+    {"memory", KEY_BYTES, offsetof(rh_fake_model, memory_bytes)},
     {"load_fail", KEY_BOOL, offsetof(rh_fake_model, load_fail)},
     {"load_crash", KEY_BOOL, offsetof(rh_fake_model, load_crash)},
     {"load_hang", KEY_BOOL, offsetof(rh_fake_model, load_hang)},
     {"template", KEY_BOOL, offsetof(rh_fake_model, has_template)},
     {"load_crash_once", KEY_FILE, offsetof(rh_fake_model, load_crash_once)},
+    {"load_fail_once", KEY_FILE, offsetof(rh_fake_model, load_fail_once)},
     {NULL, KEY_INT, 0},
 };
 
@@ -69,6 +72,23 @@ static bool read_number(span text, int64_t max, int64_t *out) {
   return true;
 }
 
+static bool read_bytes(span text, int64_t *out) {
+  static const struct {
+    const char *name;
+    int64_t factor;
+  } units[] = {{"GiB", INT64_C(1) << 30}, {"MiB", INT64_C(1) << 20}, {"KiB", INT64_C(1) << 10}, {"", 1}};
+  size_t digits = 0;
+  while (digits < text.length && isdigit((unsigned char)text.at[digits])) digits++;
+  span unit = {text.at + digits, text.length - digits};
+  for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+    if (!span_is(unit, units[i].name)) continue;
+    if (!read_number((span){text.at, digits}, BYTES_MAX / units[i].factor, out)) return false;
+    *out *= units[i].factor;
+    return true;
+  }
+  return false;
+}
+
 static bool read_file_name(span text, char out[RH_FAKE_FILE_MAX]) {
   if (text.length == 0 || text.length >= RH_FAKE_FILE_MAX) return false;
   memcpy(out, text.at, text.length);
@@ -85,6 +105,7 @@ static bool read_value(key_type type, span text, char *target) {
       *(bool *)(void *)target = number == 1;
       return true;
     case KEY_FILE: return read_file_name(text, target);
+    case KEY_BYTES: return read_bytes(text, (int64_t *)(void *)target);
   }
   return false;
 }

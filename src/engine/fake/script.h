@@ -20,12 +20,14 @@ typedef struct rh_fake_model {
   int64_t slots;
   int64_t context;
   int64_t vocabulary;
+  int64_t memory_bytes;  // taken and made present while the model is loaded
   int64_t load_delay_ms;
   bool load_fail;
   bool load_crash;
   bool load_hang;
   bool has_template;
   char load_crash_once[RH_FAKE_FILE_MAX];
+  char load_fail_once[RH_FAKE_FILE_MAX];
 } rh_fake_model;
 
 typedef struct rh_fake_script {
@@ -49,5 +51,10 @@ rh_status rh_fake_model_parse(const char *path, const rh_load_options *options, 
 // All directives of `prompt` (may be NULL), the later winning. Brackets that are never closed are plain text.
 // RH_INVALID names the wrong key. `out->text` lives as long as `prompt`.
 rh_status rh_fake_script_parse(const char *prompt, rh_fake_script *out, rh_error *error) RH_MUST_CHECK;
+
+// memory.c: *out is NULL for 0 bytes. RH_NO_MEMORY, RH_CANCELLED. `progress` may be NULL.
+rh_status rh_fake_memory_take(size_t bytes, bool (*progress)(void *ctx, double fraction), void *progress_ctx,
+                              void **out, rh_error *error) RH_MUST_CHECK;
+void rh_fake_memory_give(void *memory, size_t bytes);
 
 #endif
