@@ -95,7 +95,7 @@ typedef struct rh_api_model {
   const char *engine;
   const char *version;         // the part of the name after the last ':'; "" = none
   const char *const *aliases;  // NULL-terminated; NULL = none
-  const rh_model_info *info;  // NULL when not loaded
+  const rh_model_info *info;   // NULL when not loaded
 } rh_api_model;
 
 rh_status rh_api_model_list(const rh_api_model *models, size_t count, rh_dynbuf *out);

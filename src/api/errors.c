@@ -83,7 +83,7 @@ rh_status rh_openai_encode_error(const char *request_id, const rh_error *error, 
 }
 
 bool rh_api_is_ollama_path(const char *path) {
-  static const char *const PATHS[] = {"/api/tags", "/api/show", "/api/ps",     "/api/pull", "/api/copy",
+  static const char *const PATHS[] = {"/api/tags",   "/api/show", "/api/ps",     "/api/pull",   "/api/copy",
                                       "/api/delete", "/api/push", "/api/create", "/api/version"};
   for (size_t i = 0; i < sizeof PATHS / sizeof PATHS[0]; i++) {
     if (strcmp(path, PATHS[i]) == 0) return true;

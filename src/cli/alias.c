@@ -100,11 +100,21 @@ static int set_at_server(rh_client *client, const alias_options *options, const 
   return rh_admin_post(client, "/api/models/alias", body, 0, options->json, sentence);
 }
 
+static rh_status remove_from_store(rh_local *local, const char *alias, rh_error *error) {
+  json_t *aliases = NULL;
+  rh_status status = rh_store_aliases(local->store, &aliases, error);
+  bool there = json_object_get(aliases, alias) != NULL;
+  json_decref(aliases);
+  if (status != RH_OK) return status;
+  if (!there) return rh_fail(error, RH_NOT_FOUND, "there is no alias \"%s\"; roundhouse alias lists them", alias);
+  return rh_store_alias_set(local->store, alias, NULL, error);
+}
+
 static rh_status set_in_store(rh_local *local, const char *alias, const char *model, rh_error *error) {
   rh_model_ref ref;
   rh_status status = rh_model_ref_parse(alias, &ref, error);
   if (status != RH_OK) return status;
-  if (model == NULL) return rh_store_alias_set(local->store, alias, NULL, error);
+  if (model == NULL) return remove_from_store(local, alias, error);
   rh_stored stored;
   rh_error inner = {0};
   char name[2 * RH_MODEL_NAME_MAX + 2];

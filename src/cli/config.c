@@ -71,9 +71,15 @@ static int check(int argc, char **argv) {
   if (access(conf->settings.worker, X_OK) != 0) {
     code = rh_cli_fail(RH_EXIT_ERROR, "there is no program %s; set worker to the path of roundhouse-worker",
                        conf->settings.worker);
-  } else {
-    puts("The configuration is correct.");
   }
+  // What is not here may be pulled later; what is here under a similar name was meant.
+  rh_error error = {0};
+  rh_status status = rh_configuration_check_default(conf, &error);
+  if (status == RH_NOT_FOUND)
+    printf("note: %s\n", error.message);
+  else if (status != RH_OK)
+    code = rh_cli_fail(RH_EXIT_ERROR, "%s", error.message);
+  if (code == RH_EXIT_OK) puts("The configuration is correct.");
   rh_configuration_free(conf);
   return code;
 }
@@ -112,6 +118,8 @@ static int show(int argc, char **argv) {
     failed |= json_object_set_new(models, spec->name, values_of(rh_model_settings, rh_model_settings_count, spec));
   }
   failed |= json_object_set_new(root, "models", models);
+  if (conf->aliases != NULL) failed |= json_object_set(root, "aliases", conf->aliases);
+  if (conf->known != NULL) failed |= json_object_set(root, "catalogue", conf->known);
   rh_configuration_free(conf);
   if (failed == 0) return rh_cli_print_json(root);
   json_decref(root);

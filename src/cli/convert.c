@@ -41,6 +41,7 @@ static const rh_setting convert_flags[] = {
 
 typedef struct quantize_options {
   int64_t threads;
+  char *imatrix;
   bool requantize;
   bool force;
   bool list;
@@ -49,6 +50,8 @@ typedef struct quantize_options {
 
 static const rh_setting quantize_flags[] = {
     RH_CLI_FLAG(RH_SETTING_INT, quantize_options, threads, "0", 0, 512, "how many cores to use; 0 = all"),
+    RH_CLI_FLAG(RH_SETTING_STRING, quantize_options, imatrix, NULL, 0, 0,
+                "file of an importance matrix, which the smallest types need"),
     RH_CLI_FLAG(RH_SETTING_BOOL, quantize_options, requantize, "false", 0, 0,
                 "also weights that are quantized already; they lose twice"),
     RH_CLI_FLAG(RH_SETTING_BOOL, quantize_options, force, "false", 0, 0, "replace a file that is there"),
@@ -229,6 +232,7 @@ static int quantize(const quantize_options *options, const rh_cli_args *args) {
   (void)snprintf(threads, sizeof threads, "%lld", (long long)options->threads);
   const char *words[WORDS_MAX] = {"", "quantize", "--threads", threads};
   size_t count = 4;
+  if (options->imatrix != NULL) words[count++] = "--imatrix", words[count++] = options->imatrix;
   if (options->requantize) words[count++] = "--requantize";
   if (options->json) words[count++] = "--json";
   words[count++] = "--";

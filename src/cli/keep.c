@@ -28,23 +28,15 @@ static const rh_setting keep_flags[] = {
 };
 #define KEEP_FLAG_COUNT (sizeof keep_flags / sizeof *keep_flags)
 
-// The aliases that mean `name` ("name:version" or the name alone), comma-separated; "" when there are none.
-static void aliases_of(rh_local *local, const rh_stored *stored, char *out, size_t size) {
-  char full[2 * RH_MODEL_NAME_MAX + 2];
-  json_t *aliases = NULL, *target;
-  const char *alias;
-  rh_error ignored = {0};
+// "fast, default" out of a list of names; "" when it is empty.
+static void join_names(const json_t *names, char *out, size_t size) {
+  size_t i, at = 0;
+  json_t *name;
   out[0] = '\0';
-  rh_local_name(stored, full, sizeof full);
-  if (rh_store_aliases(local->store, &aliases, &ignored) != RH_OK) return;
-  json_object_foreach(aliases, alias, target) {
-    const char *text = json_string_value(target);
-    if (text == NULL || strchr(alias, ':') != NULL) continue;  // "pin:..." is no alias
-    if (strcmp(text, full) != 0) continue;
-    size_t at = strlen(out);
-    snprintf(out + at, size - at, "%s%s", at > 0 ? ", " : "", alias);
+  json_array_foreach(names, i, name) {
+    int written = snprintf(out + at, size - at, "%s%s", i > 0 ? ", " : "", json_string_value(name));
+    at = written > 0 && at + (size_t)written < size ? at + (size_t)written : size - 1;
   }
-  json_decref(aliases);
 }
 
 static rh_status remove_stored(rh_local *local, const char *name, bool force, rh_error *error) {
@@ -52,7 +44,9 @@ static rh_status remove_stored(rh_local *local, const char *name, bool force, rh
   char aliases[256];
   rh_status status = rh_local_find(local, name, true, &stored, error);
   if (status != RH_OK) return status;
-  aliases_of(local, &stored, aliases, sizeof aliases);
+  json_t *names = rh_local_aliases_of(local, &stored);
+  join_names(names, aliases, sizeof aliases);
+  json_decref(names);
   if (stored.in_place)
     status = rh_fail(error, RH_CONFLICT, "%s lies in %s and is only used in place; remove it with the program that put it there",
                      name, stored.folder);

@@ -112,6 +112,34 @@ rh_status rh_local_find(rh_local *local, const char *name, bool elsewhere, rh_st
   return status == RH_OK ? RH_OK : rh_fail(error, status, "%s", inner.message);
 }
 
+// An alias may name a model without its version: what that means, only the store can say.
+static bool means(rh_local *local, const char *target, const rh_stored *stored) {
+  rh_model_ref ref;
+  rh_stored found = {.folder = NULL};
+  rh_error ignored = {0};
+  if (target == NULL || rh_model_ref_parse(target, &ref, &ignored) != RH_OK) return false;
+  if (strcmp(ref.name, stored->ref.name) != 0) return false;
+  if (rh_store_find(local->store, &ref, &found, &ignored) != RH_OK) return false;
+  bool same = strcmp(found.ref.version, stored->ref.version) == 0;
+  rh_stored_release(&found);
+  return same;
+}
+
+json_t *rh_local_aliases_of(rh_local *local, const rh_stored *stored) {
+  json_t *found = json_array(), *aliases = NULL, *target;
+  const char *alias;
+  rh_error ignored = {0};
+  if (rh_store_aliases(local->store, &aliases, &ignored) == RH_OK) {
+    json_object_foreach(aliases, alias, target) {
+      // "pin:NAME" lies among them and is none.
+      if (strncmp(alias, "pin:", 4) == 0 || !means(local, json_string_value(target), stored)) continue;
+      json_array_append_new(found, json_string(alias));
+    }
+  }
+  json_decref(aliases);
+  return found;
+}
+
 int rh_local_fail(const rh_error *error) {
   if (error->status == RH_CANCELLED) return RH_EXIT_INTERRUPTED;
   return rh_cli_fail(RH_EXIT_ERROR, "%s", error->message);

@@ -28,6 +28,8 @@ rh_status rh_local_find(rh_local *local, const char *name, bool elsewhere, rh_st
 // "name:version" into `out`.
 void rh_local_name(const rh_stored *stored, char *out, size_t size);
 
+// The names of the store's aliases that mean this model. New reference; NULL when memory is short.
+json_t *rh_local_aliases_of(rh_local *local, const rh_stored *stored);
 // Says why; the exit status. An error of this machine is never "no server answers".
 int rh_local_fail(const rh_error *error);
 

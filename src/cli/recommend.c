@@ -46,6 +46,16 @@ static int print_one(const rh_recommendation *found, bool json) {
   return RH_EXIT_OK;
 }
 
+// Safetensors of these tasks are converted to GGUF when they are pulled.
+static const char *engine_of(const rh_known *known) {
+  static const char *const converted[] = {"chat", "completion", "embeddings"};
+  const char *engine = rh_format_engine(known->format);
+  for (size_t i = 0; engine == NULL && known->format == RH_FORMAT_SAFETENSORS && i < 3; i++) {
+    if (known->task != NULL && strcmp(known->task, converted[i]) == 0) engine = rh_format_engine(RH_FORMAT_GGUF);
+  }
+  return engine;
+}
+
 static bool wanted(const rh_known *known, const char *task) {
   return task == NULL || (known->task != NULL && strcmp(known->task, task) == 0);
 }
@@ -62,7 +72,7 @@ int rh_cli_print_known(const char *task, bool json) {
     if (!wanted(known, task)) continue;
     rh_error why = {0};
     bool fits = rh_known_fits(known, &hardware, &why) == RH_OK;
-    bool served = rh_format_engine(known->format) != NULL;
+    bool served = engine_of(known) != NULL;
     if (json) {
       json_t *entry = rh_known_to_json(known);
       json_object_set_new(entry, "fits", json_boolean(fits));

@@ -77,21 +77,6 @@ static void add_entry(json_t *object, rh_format format, const char *path, const 
                                 "context", (json_int_t)options->context, "slots", (json_int_t)options->slots));
 }
 
-static json_t *aliases_of(rh_local *local, const char *name) {
-  json_t *found = json_array(), *aliases = NULL, *target;
-  const char *alias;
-  rh_error ignored = {0};
-  if (rh_store_aliases(local->store, &aliases, &ignored) == RH_OK) {
-    json_object_foreach(aliases, alias, target) {
-      const char *text = json_string_value(target);
-      if (strncmp(alias, "pin:", 4) != 0 && text != NULL && strcmp(text, name) == 0)
-        json_array_append_new(found, json_string(alias));
-    }
-  }
-  json_decref(aliases);
-  return found;
-}
-
 static rh_load_options load_options_of(const rh_local *local) {
   rh_load_options options = {.context = 0};
   if (local->conf == NULL) return options;
@@ -123,7 +108,7 @@ static json_t *stored_to_json(rh_local *local, const rh_stored *stored) {
   char *path = rh_stored_entry_path(stored);
   if (path != NULL) add_entry(object, stored->format, path, &options);
   free(path);
-  json_object_set_new(object, "aliases", aliases_of(local, name));
+  json_object_set_new(object, "aliases", rh_local_aliases_of(local, stored));
   json_t *files = json_array();
   for (size_t i = 0; i < stored->file_count; i++) {
     const rh_stored_file *file = &stored->files[i];

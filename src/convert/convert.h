@@ -20,9 +20,10 @@ rh_status rh_convert_run(const rh_convert_options *options, rh_report *report, r
 
 typedef struct rh_quantize_options {
   const char *input, *output;
-  const char *type;  // one of rh_quantize_list
-  int threads;       // 0 = all cores
-  bool requantize;   // also weights that are quantized already
+  const char *type;     // one of rh_quantize_list
+  const char *imatrix;  // file of an importance matrix, or NULL
+  int threads;          // 0 = all cores
+  bool requantize;      // also weights that are quantized already
 } rh_quantize_options;
 
 rh_status rh_quantize_run(const rh_quantize_options *options, rh_report *report, rh_error *error) RH_MUST_CHECK;

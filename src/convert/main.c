@@ -17,7 +17,8 @@ enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 static const char usage[] =
     "Usage: roundhouse-convert convert FOLDER OUT.gguf [--type T] [--name NAME] [--pre NAME] [--json]\n"
-    "       roundhouse-convert quantize IN.gguf OUT.gguf TYPE [--threads N] [--requantize] [--json]\n"
+    "       roundhouse-convert quantize IN.gguf OUT.gguf TYPE [--threads N] [--imatrix FILE] [--requantize]\n"
+    "                                  [--json]\n"
     "       roundhouse-convert convert --list | quantize --list | --version | --help\n"
     "\n"
     "convert   a Hugging Face folder with safetensors becomes a GGUF file\n"
@@ -27,6 +28,7 @@ static const char usage[] =
     "  --name NAME    the model's name in the file (default the folder's)\n"
     "  --pre NAME     llama.cpp's name for the tokenizer's way of cutting words, where it is not recognised\n"
     "  --threads N    how many cores to use; 0 = all (default 0)\n"
+    "  --imatrix FILE an importance matrix, which the smallest types need (from llama.cpp's llama-imatrix)\n"
     "  --requantize   also quantize weights that are quantized already\n"
     "  --json         one JSON object a line on standard output\n"
     "  --list         the architectures, or the types, that there are\n"
@@ -57,11 +59,17 @@ static int read_threads(const char *text, int *out) {
 // An exit code, or -1 to go on.
 static int read_flags(int argc, char **argv, options *out) {
   static const struct option known[] = {
-      {"type", required_argument, NULL, 't'}, {"name", required_argument, NULL, 'n'},
-      {"pre", required_argument, NULL, 'p'},  {"threads", required_argument, NULL, 'j'},
-      {"requantize", no_argument, NULL, 'r'}, {"json", no_argument, NULL, 'o'},
-      {"list", no_argument, NULL, 'l'},       {"version", no_argument, NULL, 'v'},
-      {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0},
+      {"type", required_argument, NULL, 't'},
+      {"name", required_argument, NULL, 'n'},
+      {"pre", required_argument, NULL, 'p'},
+      {"threads", required_argument, NULL, 'j'},
+      {"imatrix", required_argument, NULL, 'i'},
+      {"requantize", no_argument, NULL, 'r'},
+      {"json", no_argument, NULL, 'o'},
+      {"list", no_argument, NULL, 'l'},
+      {"version", no_argument, NULL, 'v'},
+      {"help", no_argument, NULL, 'h'},
+      {NULL, 0, NULL, 0},
   };
   *out = (options){.convert.type = "auto"};
   for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
@@ -71,6 +79,7 @@ static int read_flags(int argc, char **argv, options *out) {
       case 'n': out->convert.name = optarg; break;
       case 'p': out->convert.pre = optarg; break;
       case 'j': code = read_threads(optarg, &out->quantize.threads); break;
+      case 'i': out->quantize.imatrix = optarg; break;
       case 'r': out->quantize.requantize = true; break;
       case 'o': out->json = true; break;
       case 'l': out->list = true; break;

@@ -2,7 +2,7 @@
 //
 // Purpose: quantize a GGUF file with llama.cpp's own code, told by its log how far it is and why it failed.
 // Data owned: the log's line being put together (llama's logger is one a process). Threads: llama logs from the thread that
-// called it. Not here: importance matrices; the types that need one are refused by llama.cpp with its reason.
+// called it. Not here: any number of a weight.
 #include <ctype.h>
 #include <ggml.h>
 #include <gguf.h>
@@ -15,60 +15,64 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "convert/convert.h"
+#include "convert/imatrix.h"
 #include "convert/writer.h"
 
 typedef struct quant_type {
   const char *name;
   enum llama_ftype type;
   const char *about;
+  bool needs_matrix;  // llama.cpp refuses it without an importance matrix
 } quant_type;
 
 // llama.cpp's own names; bits are a weight's, as measured over whole models.
 static const quant_type types[] = {
-    {"f32", LLAMA_FTYPE_ALL_F32, "32 bits, no loss"},
-    {"f16", LLAMA_FTYPE_MOSTLY_F16, "16 bits"},
-    {"bf16", LLAMA_FTYPE_MOSTLY_BF16, "16 bits, f32's range"},
-    {"q8_0", LLAMA_FTYPE_MOSTLY_Q8_0, "8.5 bits, hardly any loss"},
-    {"q6_k", LLAMA_FTYPE_MOSTLY_Q6_K, "6.6 bits"},
-    {"q5_k_m", LLAMA_FTYPE_MOSTLY_Q5_K_M, "5.7 bits; also q5_k"},
-    {"q5_k", LLAMA_FTYPE_MOSTLY_Q5_K_M, NULL},
-    {"q5_k_s", LLAMA_FTYPE_MOSTLY_Q5_K_S, "5.5 bits"},
-    {"q5_1", LLAMA_FTYPE_MOSTLY_Q5_1, "6 bits, older"},
-    {"q5_0", LLAMA_FTYPE_MOSTLY_Q5_0, "5.5 bits, older"},
-    {"q4_k_m", LLAMA_FTYPE_MOSTLY_Q4_K_M, "4.9 bits, the usual choice; also q4_k"},
-    {"q4_k", LLAMA_FTYPE_MOSTLY_Q4_K_M, NULL},
-    {"q4_k_s", LLAMA_FTYPE_MOSTLY_Q4_K_S, "4.6 bits"},
-    {"q4_1", LLAMA_FTYPE_MOSTLY_Q4_1, "5 bits, older"},
-    {"q4_0", LLAMA_FTYPE_MOSTLY_Q4_0, "4.5 bits, fast on ARM"},
-    {"iq4_nl", LLAMA_FTYPE_MOSTLY_IQ4_NL, "4.5 bits"},
-    {"iq4_xs", LLAMA_FTYPE_MOSTLY_IQ4_XS, "4.25 bits"},
-    {"mxfp4_moe", LLAMA_FTYPE_MOSTLY_MXFP4_MOE, "4.25 bits, for mixtures of experts"},
-    {"q3_k_l", LLAMA_FTYPE_MOSTLY_Q3_K_L, "4.3 bits"},
-    {"q3_k_m", LLAMA_FTYPE_MOSTLY_Q3_K_M, "3.9 bits; also q3_k"},
-    {"q3_k", LLAMA_FTYPE_MOSTLY_Q3_K_M, NULL},
-    {"q3_k_s", LLAMA_FTYPE_MOSTLY_Q3_K_S, "3.5 bits"},
-    {"iq3_m", LLAMA_FTYPE_MOSTLY_IQ3_M, "3.7 bits"},
-    {"iq3_s", LLAMA_FTYPE_MOSTLY_IQ3_S, "3.4 bits"},
-    {"iq3_xs", LLAMA_FTYPE_MOSTLY_IQ3_XS, "3.3 bits; needs an importance matrix"},
-    {"iq3_xxs", LLAMA_FTYPE_MOSTLY_IQ3_XXS, "3.1 bits; needs an importance matrix"},
-    {"q2_k", LLAMA_FTYPE_MOSTLY_Q2_K, "3 bits, plain losses"},
-    {"q2_k_s", LLAMA_FTYPE_MOSTLY_Q2_K_S, "2.8 bits; needs an importance matrix"},
-    {"iq2_m", LLAMA_FTYPE_MOSTLY_IQ2_M, "2.7 bits; needs an importance matrix"},
-    {"iq2_s", LLAMA_FTYPE_MOSTLY_IQ2_S, "2.5 bits; needs an importance matrix"},
-    {"iq2_xs", LLAMA_FTYPE_MOSTLY_IQ2_XS, "2.3 bits; needs an importance matrix"},
-    {"iq2_xxs", LLAMA_FTYPE_MOSTLY_IQ2_XXS, "2.1 bits; needs an importance matrix"},
-    {"iq1_m", LLAMA_FTYPE_MOSTLY_IQ1_M, "1.75 bits; needs an importance matrix"},
-    {"iq1_s", LLAMA_FTYPE_MOSTLY_IQ1_S, "1.6 bits; needs an importance matrix"},
-    {"tq2_0", LLAMA_FTYPE_MOSTLY_TQ2_0, "2.1 bits, for models trained with three values"},
-    {"tq1_0", LLAMA_FTYPE_MOSTLY_TQ1_0, "1.7 bits, for models trained with three values"},
-    {"q2_0", LLAMA_FTYPE_MOSTLY_Q2_0, "2.25 bits"},
-    {"q1_0", LLAMA_FTYPE_MOSTLY_Q1_0, "1.1 bits"},
+    {"f32", LLAMA_FTYPE_ALL_F32, "32 bits, no loss", false},
+    {"f16", LLAMA_FTYPE_MOSTLY_F16, "16 bits", false},
+    {"bf16", LLAMA_FTYPE_MOSTLY_BF16, "16 bits, f32's range", false},
+    {"q8_0", LLAMA_FTYPE_MOSTLY_Q8_0, "8.5 bits, hardly any loss", false},
+    {"q6_k", LLAMA_FTYPE_MOSTLY_Q6_K, "6.6 bits", false},
+    {"q5_k_m", LLAMA_FTYPE_MOSTLY_Q5_K_M, "5.7 bits; also q5_k", false},
+    {"q5_k", LLAMA_FTYPE_MOSTLY_Q5_K_M, NULL, false},
+    {"q5_k_s", LLAMA_FTYPE_MOSTLY_Q5_K_S, "5.5 bits", false},
+    {"q5_1", LLAMA_FTYPE_MOSTLY_Q5_1, "6 bits, older", false},
+    {"q5_0", LLAMA_FTYPE_MOSTLY_Q5_0, "5.5 bits, older", false},
+    {"q4_k_m", LLAMA_FTYPE_MOSTLY_Q4_K_M, "4.9 bits, the usual choice; also q4_k", false},
+    {"q4_k", LLAMA_FTYPE_MOSTLY_Q4_K_M, NULL, false},
+    {"q4_k_s", LLAMA_FTYPE_MOSTLY_Q4_K_S, "4.6 bits", false},
+    {"q4_1", LLAMA_FTYPE_MOSTLY_Q4_1, "5 bits, older", false},
+    {"q4_0", LLAMA_FTYPE_MOSTLY_Q4_0, "4.5 bits, fast on ARM", false},
+    {"iq4_nl", LLAMA_FTYPE_MOSTLY_IQ4_NL, "4.5 bits", false},
+    {"iq4_xs", LLAMA_FTYPE_MOSTLY_IQ4_XS, "4.25 bits", false},
+    {"mxfp4_moe", LLAMA_FTYPE_MOSTLY_MXFP4_MOE, "4.25 bits, for mixtures of experts", false},
+    {"q3_k_l", LLAMA_FTYPE_MOSTLY_Q3_K_L, "4.3 bits", false},
+    {"q3_k_m", LLAMA_FTYPE_MOSTLY_Q3_K_M, "3.9 bits; also q3_k", false},
+    {"q3_k", LLAMA_FTYPE_MOSTLY_Q3_K_M, NULL, false},
+    {"q3_k_s", LLAMA_FTYPE_MOSTLY_Q3_K_S, "3.5 bits", false},
+    {"iq3_m", LLAMA_FTYPE_MOSTLY_IQ3_M, "3.7 bits", false},
+    {"iq3_s", LLAMA_FTYPE_MOSTLY_IQ3_S, "3.4 bits", false},
+    {"iq3_xs", LLAMA_FTYPE_MOSTLY_IQ3_XS, "3.3 bits", true},
+    {"iq3_xxs", LLAMA_FTYPE_MOSTLY_IQ3_XXS, "3.1 bits", true},
+    {"q2_k", LLAMA_FTYPE_MOSTLY_Q2_K, "3 bits, plain losses", false},
+    {"q2_k_s", LLAMA_FTYPE_MOSTLY_Q2_K_S, "2.8 bits", true},
+    {"iq2_m", LLAMA_FTYPE_MOSTLY_IQ2_M, "2.7 bits", true},
+    {"iq2_s", LLAMA_FTYPE_MOSTLY_IQ2_S, "2.5 bits", true},
+    {"iq2_xs", LLAMA_FTYPE_MOSTLY_IQ2_XS, "2.3 bits", true},
+    {"iq2_xxs", LLAMA_FTYPE_MOSTLY_IQ2_XXS, "2.1 bits", true},
+    {"iq1_m", LLAMA_FTYPE_MOSTLY_IQ1_M, "1.75 bits", true},
+    {"iq1_s", LLAMA_FTYPE_MOSTLY_IQ1_S, "1.6 bits", true},
+    {"tq2_0", LLAMA_FTYPE_MOSTLY_TQ2_0, "2.1 bits, for models trained with three values", false},
+    {"tq1_0", LLAMA_FTYPE_MOSTLY_TQ1_0, "1.7 bits, for models trained with three values", false},
+    {"q2_0", LLAMA_FTYPE_MOSTLY_Q2_0, "2.25 bits", false},
+    {"q1_0", LLAMA_FTYPE_MOSTLY_Q1_0, "1.1 bits", false},
 };
 #define TYPE_COUNT (sizeof types / sizeof *types)
 
 void rh_quantize_list(FILE *stream) {
   for (size_t i = 0; i < TYPE_COUNT; i++) {
-    if (types[i].about != NULL) fprintf(stream, "%-10s %s\n", types[i].name, types[i].about);
+    if (types[i].about != NULL)
+      fprintf(stream, "%-10s %s%s\n", types[i].name, types[i].about,
+              types[i].needs_matrix ? "; needs an importance matrix" : "");
   }
 }
 
@@ -166,13 +170,14 @@ static rh_status fail_quantize(const listener *heard, const rh_writer *writer, r
                  heard->reason[0] != '\0' ? heard->reason : "llama.cpp gave no reason");
 }
 
-static rh_status quantize(const rh_quantize_options *options, const quant_type *type, rh_report *report,
-                          rh_writer *writer, rh_error *error) {
+static rh_status quantize(const rh_quantize_options *options, const quant_type *type, const rh_imatrix *matrix,
+                          rh_report *report, rh_writer *writer, rh_error *error) {
   listener heard = {.report = report};
   struct llama_model_quantize_params params = llama_model_quantize_default_params();
   params.ftype = type->type;
   params.nthread = options->threads;
   params.allow_requantize = options->requantize;
+  params.imatrix = matrix->entries;
   // Weights pass through memory in parts, not whole.
   params.max_buf_size = (size_t)512 << 20;
   rh_report silent = {.json = true, .shown_ns = INT64_MAX};
@@ -204,14 +209,20 @@ rh_status rh_quantize_run(const rh_quantize_options *options, rh_report *report,
                    options->type);
   if (same_file(options->input, options->output))
     return rh_fail(error, RH_INVALID, "%s cannot be read and written at once", options->input);
+  if (type->needs_matrix && options->imatrix == NULL)
+    return rh_fail(error, RH_INVALID,
+                   "%s needs an importance matrix: --imatrix FILE, as llama.cpp's llama-imatrix makes it", type->name);
   char architecture[64];
   rh_status status = check_input(options, architecture, sizeof architecture, error);
+  rh_imatrix matrix = {0};
+  if (status == RH_OK && options->imatrix != NULL) status = rh_imatrix_read(options->imatrix, &matrix, error);
   if (status != RH_OK) return status;
   rh_writer writer = {.fd = -1};
   llama_backend_init();
-  status = quantize(options, type, report, &writer, error);
+  status = quantize(options, type, &matrix, report, &writer, error);
   int64_t bytes = writer.written;
   rh_writer_abandon(&writer);
+  rh_imatrix_free(&matrix);
   llama_backend_free();
   if (status == RH_OK) {
     rh_report_progress(report, 1.0, "done");

@@ -42,11 +42,11 @@ static void begin_list(rh_operation *operation) {
   rh_resolution found;
   rh_error ignored = {0};
   bool has = rh_manager_resolve(daemon->manager, "", &found, &ignored) == RH_OK;
-  json_t *value = json_pack("{so*ss*so*so*sO*so*}", "models", describe_all(daemon), "default",
-                            has ? rh_served_spec(found.served)->name : NULL, "aliases",
-                            rh_manager_aliases(daemon->manager), "memory",
-                            rh_broker_describe(rh_manager_broker(daemon->manager)), "stored", daemon->unserved, "store",
-                            describe_store(daemon));
+  json_t *value =
+      json_pack("{so*ss*so*so*sO*so*}", "models", describe_all(daemon), "default",
+                has ? rh_served_spec(found.served)->name : NULL, "aliases", rh_manager_aliases(daemon->manager),
+                "memory", rh_broker_describe(rh_manager_broker(daemon->manager)), "stored", daemon->unserved, "store",
+                describe_store(daemon));
   rh_operation_answer(operation, 200, value);
 }
 
@@ -86,9 +86,9 @@ static json_t *describe_known(const rh_daemon *daemon, const rh_known *known, co
   if (value == NULL) return NULL;
   json_object_set_new(value, "fits", json_boolean(fits));
   if (!fits) json_object_set_new(value, "reason", json_string(error.message));
-  json_object_set_new(value, "served_by", rh_format_engine(known->format) != NULL
-                                              ? json_string(rh_format_engine(known->format))
-                                              : json_null());
+  json_object_set_new(
+      value, "served_by",
+      rh_format_engine(known->format) != NULL ? json_string(rh_format_engine(known->format)) : json_null());
   json_object_set_new(value, "here", json_boolean(is_here(daemon, known)));
   return value;
 }

@@ -92,11 +92,16 @@ static json_t *same_line(const rh_operation *operation, const json_t *event) {
 static void answer_done(rh_operation *operation, const json_t *event) {
   const pull_state *state = operation->state;
   json_t *value = json_incref((json_t *)(uintptr_t)event);  // jansson lacks the const
+  const char *kind = json_string_value(json_object_get(event, "event"));
   if (!state->stream) {
     rh_operation_answer(operation, 200, value);
     return;
   }
-  (void)rh_operation_line(operation, value);
+  // What a dry run found was its only line.
+  if (kind != NULL && strcmp(kind, "done") == 0)
+    (void)rh_operation_line(operation, value);
+  else
+    json_decref(value);
   rh_operation_end(operation);
 }
 

@@ -108,7 +108,8 @@ static size_t count_versions(rh_daemon *daemon, const char *name, char *list, si
   for (size_t i = 0; i < stored.count; i++) {
     if (strcmp(stored.items[i].ref.name, name) != 0) continue;
     if (used < size) {
-      int written = snprintf(list + used, size - used, "%s%s:%s", count > 0 ? ", " : "", name, stored.items[i].ref.version);
+      int written =
+          snprintf(list + used, size - used, "%s%s:%s", count > 0 ? ", " : "", name, stored.items[i].ref.version);
       if (written > 0) used += (size_t)written;
     }
     count++;
@@ -155,9 +156,11 @@ static rh_status find_stored(rh_operation *operation, const char *name, bool exa
   if (status != RH_OK && daemon->store == NULL) return status;
   rh_error inner = {0};
   const char *full = status == RH_OK ? rh_served_spec(found.served)->name : name;
-  if (rh_model_ref_parse(full, &ref, &inner) != RH_OK) return rh_fail_param(error, RH_INVALID, "model", "%s", inner.message);
+  if (rh_model_ref_parse(full, &ref, &inner) != RH_OK)
+    return rh_fail_param(error, RH_INVALID, "model", "%s", inner.message);
   if (exact && strcmp(full, name) != 0 && count_versions(daemon, name, words, sizeof words) > 1) {
-    return rh_fail_param(error, RH_CONFLICT, "model", "%.100s has several versions: %.400s; name one of them", name, words);
+    return rh_fail_param(error, RH_CONFLICT, "model", "%.100s has several versions: %.400s; name one of them", name,
+                         words);
   }
   if (rh_store_find(daemon->store, &ref, out, &inner) != RH_OK) {
     // The manager's words name the nearest of all models, not only of stored ones.

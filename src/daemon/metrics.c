@@ -66,10 +66,9 @@ const rh_metric_def rh_daemon_metrics[RH_M_COUNT] = {
     [RH_M_MEMORY_BUDGET] = GAUGE("memory_budget_bytes", "Memory that all models together may take", "device"),
     [RH_M_MEMORY_RESERVED] = GAUGE("memory_reserved_bytes", "Memory that counts against the budget now", NULL),
     [RH_M_MODEL_LOADS] = COUNTER("model_loads_total", "Loads of a model, by result", MODEL, "result"),
-    [RH_M_MODEL_LOAD_WAIT] = HISTOGRAM(
-        "model_load_wait_seconds", "Time from the wish for a model until it was ready", duration_buckets, MODEL),
-    [RH_M_MODEL_EVICTIONS] =
-        COUNTER("model_evictions_total", "Times a model left memory, by reason", MODEL, "reason"),
+    [RH_M_MODEL_LOAD_WAIT] = HISTOGRAM("model_load_wait_seconds", "Time from the wish for a model until it was ready",
+                                       duration_buckets, MODEL),
+    [RH_M_MODEL_EVICTIONS] = COUNTER("model_evictions_total", "Times a model left memory, by reason", MODEL, "reason"),
     [RH_M_MODEL_HOLDS] = COUNTER("model_holds_total", "Times a busy model was drained to make room", NULL),
     [RH_M_MODEL_REFUSALS] = COUNTER("model_refusals_total", "Loads refused because there is no room", NULL),
     [RH_M_SWAPS] = COUNTER("swaps_total", "Hot swaps of aliases, by result", "result"),

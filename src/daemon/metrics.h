@@ -32,8 +32,8 @@ typedef enum rh_metric_id {
   RH_M_MODEL_LOAD_SECONDS,  // response model
   RH_M_MODELS_LOADED,
   RH_M_MODELS_WAITING,
-  RH_M_MODEL_MEMORY,     // response model, kind
-  RH_M_MEMORY_BUDGET,    // device
+  RH_M_MODEL_MEMORY,   // response model, kind
+  RH_M_MEMORY_BUDGET,  // device
   RH_M_MEMORY_RESERVED,
   RH_M_MODEL_LOADS,      // response model, result
   RH_M_MODEL_LOAD_WAIT,  // response model

@@ -72,10 +72,10 @@ static void note_unserved(rh_daemon *daemon, const rh_stored_list *list) {
     if (rh_format_engine(stored->format) != NULL) continue;
     char name[2 * RH_MODEL_NAME_MAX + 2];
     if (rh_model_ref_format(&stored->ref, name, sizeof name) != RH_OK) continue;
-    json_t *entry = json_pack("{sssssssssIsssssssI}", "name", name, "version", stored->ref.version, "state", "stored",
-                              "format", rh_format_name(stored->format), "file_bytes", (json_int_t)stored->bytes,
-                              "source", stored->source, "license", stored->licence, "task", stored->task,
-                              "modified_s", (json_int_t)stored->created_s);
+    json_t *entry =
+        json_pack("{sssssssssIsssssssI}", "name", name, "version", stored->ref.version, "state", "stored", "format",
+                  rh_format_name(stored->format), "file_bytes", (json_int_t)stored->bytes, "source", stored->source,
+                  "license", stored->licence, "task", stored->task, "modified_s", (json_int_t)stored->created_s);
     if (entry == NULL || json_array_append_new(found, entry) != 0) break;
   }
   json_decref(daemon->unserved);
@@ -103,7 +103,8 @@ static rh_status collect_folder(const rh_daemon *daemon, rh_catalogue *out, rh_e
   if (status == RH_OK) {
     status = copy_specs(out, found, RH_ORIGIN_FOLDER, error);
   } else if (status != RH_NO_MEMORY) {
-    RH_LOG(RH_LOG_WARN, "models cannot be listed", rh_log_str("where", s->models_dir), rh_log_str("error", error->message));
+    RH_LOG(RH_LOG_WARN, "models cannot be listed", rh_log_str("where", s->models_dir),
+           rh_log_str("error", error->message));
     status = RH_OK;
   }
   rh_catalogue_free(found);

@@ -218,11 +218,15 @@ static void on_drain(rh_handler *handler) {
 static void account(const rh_operation *operation) {
   const rh_error *error = &operation->error;
   unsigned status = operation->answered ? operation->http_status : 499;
-  const char *outcome = !operation->answered ? "cancelled" : error->status == RH_OK ? "ok" : rh_status_name(error->status);
+  const char *outcome = !operation->answered     ? "cancelled"
+                        : error->status == RH_OK ? "ok"
+                                                 : rh_status_name(error->status);
   uint64_t end = operation->answered_ns != 0 ? operation->answered_ns : rh_clock_now_ns();
   rh_account_plain(operation->daemon, operation->route->name, status);
-  RH_LOG(status >= 500 ? RH_LOG_WARN : operation->route->scope == RH_SCOPE_READ ? RH_LOG_DEBUG : RH_LOG_INFO, "operation",
-         rh_log_str("request_id", operation->id), rh_log_str("route", operation->route->name),
+  RH_LOG(status >= 500                              ? RH_LOG_WARN
+         : operation->route->scope == RH_SCOPE_READ ? RH_LOG_DEBUG
+                                                    : RH_LOG_INFO,
+         "operation", rh_log_str("request_id", operation->id), rh_log_str("route", operation->route->name),
          rh_log_str("scope", scope_names[operation->route->scope]), rh_log_int("status", status),
          rh_log_str("outcome", outcome), rh_log_num("latency_ms", rh_ns_to_ms(end - operation->received_ns)),
          error->status != RH_OK ? rh_log_str("error", error->message) : (rh_log_field){.type = RH_FIELD_END},

@@ -33,9 +33,9 @@ struct rh_operation {
   const rh_operation_route *route;
   rh_list_node node;  // in daemon->operations
   char id[RH_ID_SIZE];
-  json_t *body;        // an object, empty when the request has no body; owned by the operation
-  const char *rest;    // of the path, after a prefix; "" otherwise
-  void *state;         // the handler's own
+  json_t *body;      // an object, empty when the request has no body; owned by the operation
+  const char *rest;  // of the path, after a prefix; "" otherwise
+  void *state;       // the handler's own
   // The client has left, or the answer is out: release `state`, forget waiters. Called once; may be NULL.
   void (*gone)(rh_operation *operation);
   void (*drained)(rh_operation *operation);  // a stream at WAIT has room again; may be NULL
@@ -60,7 +60,8 @@ rh_status rh_operation_text(const rh_operation *operation, const char *field, bo
                             rh_error *error) RH_MUST_CHECK;
 // "keep_alive": a time or a number of seconds; *out stays as it was when the body has none.
 rh_status rh_operation_keep_alive(const rh_operation *operation, int64_t *out, rh_error *error) RH_MUST_CHECK;
-rh_status rh_operation_check_fields(const rh_operation *operation, const char *const *also, rh_error *error) RH_MUST_CHECK;
+rh_status rh_operation_check_fields(const rh_operation *operation, const char *const *also,
+                                    rh_error *error) RH_MUST_CHECK;
 
 // --- for routes.c --------------------------------------------------------------------------------------------------
 

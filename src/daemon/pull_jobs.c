@@ -153,7 +153,8 @@ static rh_status judge(const pull_job *job, int wait_status, const char *complai
     const char *param = json_string_value(json_object_get(job->end, "param"));
     rh_status status = rh_status_from_name(word != NULL ? word : "");
     if (status == RH_OK) status = RH_INTERNAL;
-    return rh_fail_param(error, status, param != NULL ? param : "", "%s", message != NULL ? message : "the pull failed");
+    return rh_fail_param(error, status, param != NULL ? param : "", "%s",
+                         message != NULL ? message : "the pull failed");
   }
   char how[96];
   rh_subprocess_describe(wait_status, how, sizeof how);
@@ -249,8 +250,9 @@ static rh_status check(const rh_pull_request *request, rh_error *error) {
                          "GET /api/models/catalogue");
   }
   if (rh_text_starts_with(request->source, "file:") && request->source[5] != '/') {
-    return rh_fail_param(error, RH_INVALID, "model", "over HTTP a file: source needs an absolute path, which the server "
-                                                     "reads");
+    return rh_fail_param(error, RH_INVALID, "model",
+                         "over HTTP a file: source needs an absolute path, which the server "
+                         "reads");
   }
   if (request->type != NULL && (!is_plain(request->type, 32))) {
     return rh_fail_param(error, RH_INVALID, "type", "this is no type to convert to; write such as \"q8_0\"");

@@ -68,7 +68,8 @@ const rh_setting rh_settings_table[] = {
     SIZE(memory_budget, "0", 0, 1125899906842624, "memory of all models together; 0 = 80 % of the machine's"),
     SIZE(gpu_memory_budget, "0", 0, 1125899906842624, "memory that models may take of each GPU; 0 = 90 % of it"),
     INT(max_loaded_models, "0", 0, 10000, "models in memory at once; 0 = as many as fit"),
-    NUMBER(memory_watermark, "0.9", 0, 1, "share of the machine's memory in use above which idle models leave; 0 = off"),
+    NUMBER(memory_watermark, "0.9", 0, 1,
+           "share of the machine's memory in use above which idle models leave; 0 = off"),
     TIME(load_wait, "60s", 0, 86400, "a request waits so long for memory that other models use"),
     TIME(load_patience, "2s", 0, 86400, "while requests wait for memory, a busy model is drained after"),
     INT(preload_top, "0", 0, 1000, "keep so many of the most asked-for models loaded while there is room; 0 = off"),
@@ -115,6 +116,7 @@ void rh_configuration_free(rh_configuration *conf) {
   rh_catalogue_free(conf->catalogue);
   rh_catalogue_free(conf->configured);
   json_decref(conf->aliases);
+  json_decref(conf->known);
   free(conf->origins);
   free(conf->file);
   free(conf);

@@ -53,10 +53,11 @@ extern const size_t rh_settings_table_count;
 typedef struct rh_configuration {
   rh_settings settings;
   rh_setting_origin *origins;  // one per row of the table
-  rh_catalogue *catalogue;   // of the configuration and of models_dir; the store has more
-  rh_catalogue *configured;  // those of the configuration and the flags alone
-  json_t *aliases;          // {"fast": "name:version"} of the file; NULL = none
-  char *file;               // the file that was read, or NULL
+  rh_catalogue *catalogue;     // of the configuration and of models_dir; the store has more
+  rh_catalogue *configured;    // those of the configuration and the flags alone
+  json_t *aliases;             // {"fast": "name:version"} of the file; NULL = none
+  json_t *known;               // "catalogue" of the file; NULL = none
+  char *file;                  // the file that was read, or NULL
 } rh_configuration;
 
 // Reads --config FILE (or ROUNDHOUSE_CONFIG, or ./roundhouse.json, or $XDG_CONFIG_HOME/roundhouse/roundhouse.json; none is

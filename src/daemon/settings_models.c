@@ -84,7 +84,8 @@ static rh_status check_alias(const rh_configuration *conf, const json_t *models,
   }
   bool named = json_object_get(models, alias) != NULL || rh_catalogue_find(conf->configured, alias) != NULL;
   if (!named) return RH_OK;
-  return rh_fail_param(error, RH_INVALID, param, "%s: there is a model of this name under \"models\"; rename one", param);
+  return rh_fail_param(error, RH_INVALID, param, "%s: there is a model of this name under \"models\"; rename one",
+                       param);
 }
 
 static rh_status apply_aliases(rh_configuration *conf, const json_t *root, rh_error *error) {
@@ -110,7 +111,10 @@ rh_status rh_settings_apply_names(rh_configuration *conf, const json_t *root, rh
   if (status != RH_OK || known == NULL) return status;
   rh_error inner = {0};
   status = rh_known_add(known, &inner);
-  if (status == RH_OK) return RH_OK;
+  if (status == RH_OK) {
+    conf->known = json_incref(known);
+    return RH_OK;
+  }
   char param[sizeof inner.param];
   rh_json_join_path(param, sizeof param, "catalogue", inner.param);
   return rh_fail_param(error, status, param, "catalogue: %s", inner.message);
@@ -174,14 +178,13 @@ static rh_status find_near(const rh_configuration *conf, const rh_stored_list *l
   }
   const char **names = stored != NULL ? all_names(conf, stored, stored_count, &count) : NULL;
   const char *near = names != NULL ? rh_text_nearest(wanted, names, count) : NULL;
-  rh_status status = near != NULL
-                         ? rh_fail_param(error, RH_INVALID, "default_model",
-                                         "default_model: there is no model \"%.100s\"; did you mean \"%s\"?", wanted,
-                                         near)
-                         : rh_fail_param(error, RH_NOT_FOUND, "default_model",
-                                         "default_model: there is no model \"%.100s\" here; add it to models, or get it "
-                                         "with roundhouse pull",
-                                         wanted);
+  rh_status status =
+      near != NULL ? rh_fail_param(error, RH_INVALID, "default_model",
+                                   "default_model: there is no model \"%.100s\"; did you mean \"%s\"?", wanted, near)
+                   : rh_fail_param(error, RH_NOT_FOUND, "default_model",
+                                   "default_model: there is no model \"%.100s\" here; add it to models, or get it "
+                                   "with roundhouse pull",
+                                   wanted);
   free(names);
   free(stored);
   return status;
@@ -201,7 +204,8 @@ rh_status rh_configuration_check_default(const rh_configuration *conf, rh_error 
       rh_store_open(conf->settings.store_dir, false, &store, &ignored) == RH_OK) {
     json_t *aliases = NULL;
     there = rh_store_find(store, &ref, &found, &ignored) == RH_OK;
-    if (!there && rh_store_aliases(store, &aliases, &ignored) == RH_OK) there = json_object_get(aliases, wanted) != NULL;
+    if (!there && rh_store_aliases(store, &aliases, &ignored) == RH_OK)
+      there = json_object_get(aliases, wanted) != NULL;
     if (!there) (void)!rh_store_list(store, &list, &ignored);
     json_decref(aliases);
     rh_stored_release(&found);

@@ -33,14 +33,15 @@ static json_t *model_schema(void) {
 }
 
 static json_t *aliases_schema(void) {
-  return json_pack("{sss{ss}s{ss}ss}", "type", "object", "propertyNames", "pattern", NAME_PATTERN, "additionalProperties",
-                   "type", "string", "description",
+  return json_pack("{sss{ss}s{ss}ss}", "type", "object", "propertyNames", "pattern", NAME_PATTERN,
+                   "additionalProperties", "type", "string", "description",
                    "other names of models; an alias that is set while the server runs wins over the one here");
 }
 
 static json_t *catalogue_schema(void) {
   return json_pack("{sss{ss}so?ss}", "type", "object", "propertyNames", "pattern", NAME_PATTERN, "additionalProperties",
-                   rh_known_schema(), "description", "models that roundhouse pull knows by name, besides the built-in ones");
+                   rh_known_schema(), "description",
+                   "models that roundhouse pull knows by name, besides the built-in ones");
 }
 
 json_t *rh_configuration_schema(void) {
@@ -48,9 +49,9 @@ json_t *rh_configuration_schema(void) {
   json_t *properties = json_object_get(schema, "properties");
   json_t *head = json_pack("{ssssss}", "$schema", "https://json-schema.org/draft/2020-12/schema", "title",
                            "roundhouse.json", "description", "Configuration of the roundhouse daemon");
-  json_t *models = json_pack("{sss{ss}so?ss}", "type", "object", "propertyNames", "pattern",
-                             NAME_PATTERN, "additionalProperties", model_schema(), "description",
-                             "the models by name, besides those in models_dir");
+  json_t *models =
+      json_pack("{sss{ss}so?ss}", "type", "object", "propertyNames", "pattern", NAME_PATTERN, "additionalProperties",
+                model_schema(), "description", "the models by name, besides those in models_dir");
   int failed = models == NULL;
   failed |= json_object_set_new(properties, "models", models);
   failed |= json_object_set_new(properties, "aliases", aliases_schema());

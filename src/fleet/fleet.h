@@ -64,7 +64,7 @@ rh_status rh_member_new(rh_loop *loop, const rh_member_options *options, const r
 void rh_member_free(rh_member *member);
 
 void rh_member_start(rh_member *member);  // wanted: COLD or FAILED (pause over) -> STARTING; otherwise nothing
-bool rh_member_may_start(const rh_member *member);            // rh_member_start would do something now
+bool rh_member_may_start(const rh_member *member);  // rh_member_start would do something now
 // How many threads its worker may compute with from its next step on, also while it loads; 0 = all of its own.
 void rh_member_share(rh_member *member, int32_t threads);
 void rh_member_unload(rh_member *member, uint64_t grace_ns);  // READY -> DRAINING -> COLD

@@ -25,7 +25,8 @@ static void look(void *ctx, rh_tenant_view *view) {
       .running = rh_sched_running(served->queue),
       // Somebody who waits for a load counts like a request: it must not be evicted before it has answered.
       .queued = rh_sched_queued(served->queue) + served->loaders.count,
-      .pinned = rh_served_needed(served),
+      .pinned = served->pinned && !rh_list_linked(&served->gone),
+      .kept = served->swaps > 0 && !rh_list_linked(&served->gone),
       .frequency = rh_served_frequency(served),
       .reload_ms = rh_served_reload_ms(served),
       .last_used_ns = served->last_used_ns,
@@ -183,7 +184,7 @@ rh_status rh_served_check_room(rh_served *served, rh_served *besides, rh_error *
   for (size_t i = 0; i < manager->count; i++) {
     rh_served *other = manager->served[i];
     if (other == served || other == besides) continue;
-    if (rh_served_in_memory(other) && rh_served_needed(other)) add_to(&room, other);
+    if (rh_served_in_memory(other) && other->pinned) add_to(&room, other);
   }
   add_to(&room, served);
   if (besides != NULL && besides != served) add_to(&room, besides);

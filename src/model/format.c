@@ -197,6 +197,9 @@ rh_status rh_format_detect(const char *path, rh_format_report *out, rh_error *er
     return RH_OK;
   }
   struct stat info;
-  if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) return rh_format_detect_folder(path, out, error);
-  return rh_format_detect_file(path, out, error);
+  bool folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+  // What detectors say that were asked in vain is no error once another one knows the format.
+  rh_error inner = {.message = ""};
+  rh_status status = folder ? rh_format_detect_folder(path, out, &inner) : rh_format_detect_file(path, out, &inner);
+  return status == RH_OK ? RH_OK : rh_fail(error, status, "%s", inner.message);
 }

@@ -127,7 +127,7 @@ static int64_t to_number(const char *text) {
 
 // StringStringEntryProto: key = 1, value = 2.
 static void read_pair(walk *w, const field *pair, external *out) {
-  field f;
+  field f = {.number = 0};
   char key[32] = "", value[LOCATION_BYTES_MAX] = "";
   for (int64_t at = pair->from; next_field(w, &at, pair->to, &f);) {
     if (f.number == 1 && !read_text(w, &f, key, sizeof key)) key[0] = '\0';
@@ -141,7 +141,7 @@ static void read_pair(walk *w, const field *pair, external *out) {
 // TensorProto: external_data = 13, data_location = 14 (EXTERNAL = 1).
 static void walk_tensor(walk *w, const field *tensor) {
   external where = {.length = -1};
-  field f;
+  field f = {.number = 0};
   for (int64_t at = tensor->from; next_field(w, &at, tensor->to, &f);) {
     if (f.number == 13 && f.wire == WIRE_BYTES) read_pair(w, &f, &where);
     if (f.number == 14 && f.wire == WIRE_VARINT) where.marked = f.value == 1;
@@ -181,7 +181,7 @@ static void walk_message(walk *w, kind outer, const field *message) {
     int64_t at, to;
   } stack[DEPTH_MAX] = {{outer, message->from, message->to}};
   for (size_t depth = 1; depth > 0 && w->status == RH_OK;) {
-    field f;
+    field f = {.number = 0};
     if (!next_field(w, &stack[depth - 1].at, stack[depth - 1].to, &f)) {
       depth--;
       continue;
@@ -225,7 +225,7 @@ static bool check_model_field(walk *w, const field *f) {
 
 // RH_INVALID after an ir_version and a second field of the model is a damaged graph; before, it is no ONNX at all.
 static rh_status walk_model(walk *w, bool *plausible) {
-  field f;
+  field f = {.number = 0};
   int64_t fields = 0;
   *plausible = false;
   for (int64_t at = 0; next_field(w, &at, w->source->size, &f);) {

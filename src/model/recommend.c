@@ -31,9 +31,17 @@ static int64_t largest_gpu(const rh_hardware *hardware) {
   return largest;
 }
 
-static int64_t ram_usable(const rh_hardware *hardware) {
-  return (int64_t)((double)hardware->memory_bytes * RAM_SHARE);
+// llama.cpp spreads a model's layers over all GPUs; the other engines keep a model on one.
+static int64_t gpu_usable(const rh_known *known, const rh_hardware *hardware) {
+  int64_t bytes = 0;
+  for (size_t i = 0; known->format == RH_FORMAT_GGUF && i < hardware->gpu_count; i++) {
+    bytes += hardware->gpu[i].memory_bytes;
+  }
+  if (known->format != RH_FORMAT_GGUF) bytes = largest_gpu(hardware);
+  return (int64_t)((double)bytes * GPU_SHARE);
 }
+
+static int64_t ram_usable(const rh_hardware *hardware) { return (int64_t)((double)hardware->memory_bytes * RAM_SHARE); }
 
 static rh_status needs_gpu(const rh_known *known, const rh_hardware *hardware, rh_error *error) {
   char need[BYTES_TEXT], have[BYTES_TEXT];
@@ -41,38 +49,22 @@ static rh_status needs_gpu(const rh_known *known, const rh_hardware *hardware, r
   rh_text_format_bytes(need, sizeof need, (uint64_t)need_of(known));
   rh_text_format_bytes(have, sizeof have, (uint64_t)largest);
   if (hardware->gpu_count == 0) {
-    return rh_fail_param(error, RH_HARDWARE, "model",
-                         "%s:%s needs a GPU with %s of memory, and this machine has none that is known; choose a model for "
-                         "CPUs (roundhouse recommend shows one)",
-                         known->name, known->version, need);
+    return rh_fail_param(
+        error, RH_HARDWARE, "model",
+        "%s:%s needs a GPU with %s of memory, and this machine has none that is known; choose a model for "
+        "CPUs (roundhouse recommend shows one)",
+        known->name, known->version, need);
   }
-  if ((double)need_of(known) <= (double)largest * GPU_SHARE) return RH_OK;
+  // A driver that does not say how much there is leaves it to the load.
+  if (largest == 0 || need_of(known) <= gpu_usable(known, hardware)) return RH_OK;
   return rh_fail_param(error, RH_HARDWARE, "model",
                        "%s:%s needs a GPU with %s of memory, and the largest here has %s; choose a smaller version or "
                        "quantization",
                        known->name, known->version, need, have);
 }
 
-rh_status rh_known_fits(const rh_known *known, const rh_hardware *hardware, rh_error *error) {
-  if (known->gpu_required) return needs_gpu(known, hardware, error);
-  if (hardware->memory_bytes <= 0) return RH_OK;  // nobody knows: let the load find out
-  int64_t need = need_of(known);
-  bool enough = need <= ram_usable(hardware) && known->memory_min_bytes <= hardware->memory_bytes;
-  bool on_gpu = (double)need <= (double)largest_gpu(hardware) * GPU_SHARE;
-  if (enough || on_gpu) return RH_OK;
-  if (need < known->memory_min_bytes) need = known->memory_min_bytes;
-  char need_text[BYTES_TEXT], usable[BYTES_TEXT], total[BYTES_TEXT];
-  rh_text_format_bytes(need_text, sizeof need_text, (uint64_t)need);
-  rh_text_format_bytes(usable, sizeof usable, (uint64_t)ram_usable(hardware));
-  rh_text_format_bytes(total, sizeof total, (uint64_t)hardware->memory_bytes);
-  const rh_known *smaller = rh_known_smaller(known, hardware);
-  return rh_fail_param(error, RH_HARDWARE, "model",
-                       "%s:%s needs %s of memory with room for its context; this machine has %s, of which %s are for models; "
-                       "%s%s%s%s",
-                       known->name, known->version, need_text, total, usable,
-                       smaller != NULL ? "a smaller one that fits is " : "choose a smaller model or quantization",
-                       smaller != NULL ? smaller->name : "", smaller != NULL ? ":" : "",
-                       smaller != NULL ? smaller->version : "");
+static bool fits_gpu(const rh_known *known, const rh_hardware *hardware) {
+  return need_of(known) <= gpu_usable(known, hardware);
 }
 
 // Without the advice, which would ask here again.
@@ -80,7 +72,38 @@ static bool fits(const rh_known *known, const rh_hardware *hardware) {
   if (known->gpu_required) return needs_gpu(known, hardware, NULL) == RH_OK;
   if (hardware->memory_bytes <= 0) return true;
   bool in_ram = need_of(known) <= ram_usable(hardware) && known->memory_min_bytes <= hardware->memory_bytes;
-  return in_ram || (double)need_of(known) <= (double)largest_gpu(hardware) * GPU_SHARE;
+  return in_ram || fits_gpu(known, hardware);
+}
+
+// "12.8 GiB of this machine's 16 GiB of memory are for models", and what its GPUs have.
+static void describe_room(const rh_hardware *hardware, char *out, size_t size) {
+  char usable[BYTES_TEXT], total[BYTES_TEXT], gpus[BYTES_TEXT];
+  int64_t sum = 0;
+  for (size_t i = 0; i < hardware->gpu_count; i++) sum += hardware->gpu[i].memory_bytes;
+  rh_text_format_bytes(usable, sizeof usable, (uint64_t)ram_usable(hardware));
+  rh_text_format_bytes(total, sizeof total, (uint64_t)hardware->memory_bytes);
+  rh_text_format_bytes(gpus, sizeof gpus, (uint64_t)((double)sum * GPU_SHARE));
+  int used = snprintf(out, size, "%s of this machine's %s of memory are for models", usable, total);
+  if (sum > 0 && used > 0 && (size_t)used < size) {
+    snprintf(out + used, size - (size_t)used, ", and %s of its GPU memory", gpus);
+  }
+}
+
+rh_status rh_known_fits(const rh_known *known, const rh_hardware *hardware, rh_error *error) {
+  if (known->gpu_required) return needs_gpu(known, hardware, error);
+  if (hardware->memory_bytes <= 0) return RH_OK;  // nobody knows: let the load find out
+  int64_t need = need_of(known);
+  if (fits(known, hardware)) return RH_OK;
+  if (need < known->memory_min_bytes) need = known->memory_min_bytes;
+  char need_text[BYTES_TEXT], room[200];
+  rh_text_format_bytes(need_text, sizeof need_text, (uint64_t)need);
+  describe_room(hardware, room, sizeof room);
+  const rh_known *smaller = rh_known_smaller(known, hardware);
+  return rh_fail_param(error, RH_HARDWARE, "model", "%s:%s needs %s of memory with room for its context; %s; %s%s%s%s",
+                       known->name, known->version, need_text, room,
+                       smaller != NULL ? "a smaller one that fits is " : "choose a smaller model or quantization",
+                       smaller != NULL ? smaller->name : "", smaller != NULL ? ":" : "",
+                       smaller != NULL ? smaller->version : "");
 }
 
 const rh_known *rh_known_smaller(const rh_known *known, const rh_hardware *hardware) {
@@ -100,19 +123,21 @@ static bool is_candidate(const rh_known *known, const char *task) {
 }
 
 static void explain(const rh_hardware *hardware, rh_recommendation *out) {
-  char need[BYTES_TEXT], usable[BYTES_TEXT];
-  rh_text_format_bytes(usable, sizeof usable, (uint64_t)ram_usable(hardware));
+  char need[BYTES_TEXT], room[200];
+  describe_room(hardware, room, sizeof room);
   if (out->best != NULL) {
     rh_text_format_bytes(need, sizeof need, (uint64_t)need_of(out->best));
-    snprintf(out->why, sizeof out->why, "%s:%s needs %s with its KV cache; %s of this machine's memory are for models",
-             out->best->name, out->best->version, need, usable);
+    bool on_gpu = hardware->gpu_count > 0 && fits_gpu(out->best, hardware);
+    snprintf(out->why, sizeof out->why, "%.100s:%.100s needs %s with its KV cache%s; %s", out->best->name,
+             out->best->version, need, on_gpu ? ", which fits on the GPU" : "", room);
   } else {
-    snprintf(out->why, sizeof out->why, "no model of the catalogue fits into %s", usable);
+    snprintf(out->why, sizeof out->why, "no model of the catalogue fits: %s", room);
   }
   if (out->bigger == NULL) return;
   rh_error reason = {0};
-  (void)rh_known_fits(out->bigger, hardware, &reason);
-  (void)rh_text_copy(out->why_not_bigger, sizeof out->why_not_bigger, reason.message);
+  if (rh_known_fits(out->bigger, hardware, &reason) != RH_OK) {
+    (void)rh_text_copy(out->why_not_bigger, sizeof out->why_not_bigger, reason.message);
+  }
 }
 
 void rh_known_recommend(const rh_hardware *hardware, const char *task, rh_recommendation *out) {

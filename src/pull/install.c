@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "model/catalogue.h"
+#include "model/gguf.h"
 #include "pull/report.h"
 #include "pull/source.h"
 
@@ -63,6 +64,28 @@ rh_status rh_pull_check_files(rh_pulling *pull, const char *folder, rh_error *er
 
 // --- what it is ----------------------------------------------------------------------------------------------------
 
+// A GGUF's header names its tensors, so a file that was cut at the source shows before anybody loads it.
+static rh_status check_gguf(const char *folder, const rh_pull_file *file, rh_error *error) {
+  char path[4096];
+  rh_gguf_summary summary;
+  rh_gguf_shape shape = {0};
+  (void)snprintf(path, sizeof path, "%s/%s", folder, file->path);
+  if (!rh_text_ends_with(file->path, ".gguf")) return RH_OK;
+  rh_status status = rh_gguf_read(path, &summary, &shape, error);
+  if (status != RH_OK) return status;
+  int64_t tensors = shape.layer_bytes + shape.embedding_bytes + shape.other_bytes;
+  if (tensors <= file->bytes) return RH_OK;
+  return rh_fail(error, RH_INVALID, "%s is cut short at its source: its tensors alone take %lld bytes, it has %lld",
+                 file->path, (long long)tensors, (long long)file->bytes);
+}
+
+static rh_status check_parts(const rh_pulling *pull, const char *folder, rh_format format, rh_error *error) {
+  rh_status status = RH_OK;
+  for (size_t i = 0; format == RH_FORMAT_GGUF && status == RH_OK && i < pull->plan.count; i++)
+    status = check_gguf(folder, &pull->plan.files[i], error);
+  return status;
+}
+
 static rh_status detect(const rh_pulling *pull, const char *folder, rh_format_report *out, rh_error *error) {
   char path[4096];
   // A single file is asked by its own name; a folder may say more than its files.
@@ -74,6 +97,7 @@ static rh_status detect(const rh_pulling *pull, const char *folder, rh_format_re
   rh_status status = rh_format_detect(path, out, &reason);
   if (status == RH_OK && pull->plan.count == 1)
     (void)rh_text_copy(out->entry, sizeof out->entry, pull->plan.files[0].path);
+  if (status == RH_OK) status = check_parts(pull, folder, out->format, &reason);
   if (status == RH_OK) return RH_OK;
   char shown[300];
   rh_source_public(&pull->source, shown, sizeof shown);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -28,23 +29,46 @@
 
 // --- source and name -----------------------------------------------------------------------------------------------
 
-static rh_status find_known(rh_pulling *pull, rh_error *error) {
-  const char *name = pull->source.location;
-  pull->known = rh_known_find(name);
-  if (pull->known != NULL) {
-    (void)rh_text_copy(pull->ref.name, sizeof pull->ref.name, pull->known->name);
-    (void)rh_text_copy(pull->ref.version, sizeof pull->ref.version, pull->known->version);
-    rh_source real;
-    rh_status status = rh_source_parse(pull->known->source, &real, error);
-    if (status == RH_OK) pull->source = real;
-    return status;
+// The versions there are of a name, as far as they fit.
+static void list_versions(const char *name, char *out, size_t size) {
+  size_t at = 0;
+  out[0] = '\0';
+  for (size_t i = 0; i < rh_known_count(); i++) {
+    const rh_known *one = rh_known_at(i);
+    if (strcasecmp(one->name, name) != 0) continue;
+    int wrote = snprintf(out + at, size - at, "%s%s", at == 0 ? "" : ", ", one->version);
+    if (wrote < 0 || (size_t)wrote >= size - at) return;
+    at += (size_t)wrote;
   }
-  const char *near = rh_known_nearest(name);
+}
+
+static rh_status explain_unknown(const char *name, rh_error *error) {
+  char alone[RH_MODEL_NAME_MAX + 1], versions[400];
+  (void)rh_text_copy(alone, sizeof alone, name);
+  char *colon = strrchr(alone, ':');
+  if (colon != NULL) *colon = '\0';
+  list_versions(alone, versions, sizeof versions);
+  if (versions[0] != '\0')
+    return rh_fail_param(error, RH_NOT_FOUND, "source", "the catalogue has no \"%.100s\", but these versions of %s: %s",
+                         name, alone, versions);
+  const char *near = rh_known_nearest(alone);
   return rh_fail_param(error, RH_NOT_FOUND, "source",
                        "the catalogue has no \"%.100s\"%s%s%s. `roundhouse list --known` shows it; other sources: "
                        "hf:ORG/REPO, https://..., s3://..., file:PATH, pypi:NAME, npm:NAME",
                        name, near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near,
                        near == NULL ? "" : "\"?");
+}
+
+static rh_status find_known(rh_pulling *pull, rh_error *error) {
+  const char *name = pull->source.location;
+  pull->known = rh_known_find(name);
+  if (pull->known == NULL) return explain_unknown(name, error);
+  (void)rh_text_copy(pull->ref.name, sizeof pull->ref.name, pull->known->name);
+  (void)rh_text_copy(pull->ref.version, sizeof pull->ref.version, pull->known->version);
+  rh_source real;
+  rh_status status = rh_source_parse(pull->known->source, &real, error);
+  if (status == RH_OK) pull->source = real;
+  return status;
 }
 
 static rh_status take_source(rh_pulling *pull, rh_error *error) {

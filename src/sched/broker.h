@@ -49,6 +49,7 @@ typedef struct rh_tenant_view {
   int64_t gpu_used_bytes;
   size_t running, queued;
   bool pinned;
+  bool kept;              // needed for a moment (a swap): neither evicted nor held now, but worth waiting for
   double frequency;       // requests an hour
   double reload_ms;       // what a load takes (measured, or estimated from the size)
   uint64_t last_used_ns;  // monotonic; 0 = never

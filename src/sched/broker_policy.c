@@ -25,7 +25,7 @@ typedef enum item_class {
   CLASS_DRAINED,  // held, nothing runs, but requests wait for it
   CLASS_HELD,     // held and still running: the next to be drained
   CLASS_BUSY,
-  CLASS_SOON,   // loading, or young
+  CLASS_SOON,   // loading, young, or kept for a moment
   CLASS_STAYS,  // pinned, or gone already
 } item_class;
 
@@ -110,7 +110,7 @@ bool rh_policy_is_idle(const rh_tenant_view *view, bool held) {
 
 static item_class class_of(const rh_policy_item *item) {
   if (item->gone || item->view.pinned) return CLASS_STAYS;
-  if (item->state == RH_TENANT_LOADING) return CLASS_SOON;
+  if (item->state == RH_TENANT_LOADING || item->view.kept) return CLASS_SOON;
   if (item->view.running == 0 && item->view.queued == 0) return CLASS_IDLE;
   if (item->held) return item->view.running == 0 ? CLASS_DRAINED : CLASS_HELD;
   return item->young ? CLASS_SOON : CLASS_BUSY;

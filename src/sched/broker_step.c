@@ -214,7 +214,7 @@ static void decide(rh_broker *broker) {
 static void tell_evict(rh_tenant *tenant) {
   rh_tenant_view view;
   rh_tenant_look(tenant, &view);
-  if (!rh_policy_is_idle(&view, tenant->held) || view.pinned) {
+  if (!rh_policy_is_idle(&view, tenant->held) || view.pinned || view.kept) {
     // Work came between the decision and now, from another owner's call.
     tenant->state = RH_TENANT_IN;
     tenant->wanted_again = false;

@@ -4,13 +4,17 @@
 // processes through the lock of the name that changes.
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "store/internal.h"
+
+#define TRIES_MAX 50
 
 rh_status rh_store_remove(rh_store *store, const rh_model_ref *ref, rh_error *error) {
   assert(store != NULL && ref != NULL);
@@ -63,8 +67,42 @@ static bool is_there(const rh_store *store, const rh_model_ref *ref) {
   return there;
 }
 
-static rh_status copy_into(rh_store *store, const rh_stored *from, const rh_model_ref *to, rh_error *error) {
-  // A copy is made at once or not at all, so the source is never the same as that of a pull or of an earlier copy.
+// Is `path` still the folder that was opened? While it is open, no other can get its number.
+static bool is_same_folder(int fd, const char *path) {
+  struct stat opened, there;
+  return fstat(fd, &opened) == 0 && stat(path, &there) == 0 && opened.st_ino == there.st_ino &&
+         opened.st_dev == there.st_dev;
+}
+
+// Links all files of one version. RH_AGAIN: another process replaced it meanwhile, so that they are not of one piece.
+static rh_status link_files(const rh_stored *found, const rh_draft *draft, rh_stored *from, rh_error *error) {
+  *from = (rh_stored){.format = RH_FORMAT_UNKNOWN};
+  int fd = open(found->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return rh_file_fail(error, errno, "open the model's folder", found->folder);
+  rh_status status = rh_manifest_read(found->folder, &found->ref, from, error);
+  for (size_t i = 0; i < from->file_count && status == RH_OK; i++) {
+    status = copy_file(from, draft, from->files[i].path, error);
+  }
+  if (!is_same_folder(fd, found->folder)) status = RH_AGAIN;
+  close(fd);
+  return status;
+}
+
+static rh_status fill_and_commit(const rh_stored *found, rh_draft *draft, rh_error *error) {
+  rh_stored from;
+  rh_status status = link_files(found, draft, &from, error);
+  if (status == RH_OK) {
+    from.created_s = 0;  // now
+    status = rh_draft_commit(draft, &from, error);
+  } else {
+    rh_draft_end(draft, false);
+  }
+  rh_stored_release(&from);
+  return status;
+}
+
+static rh_status copy_once(rh_store *store, const rh_stored *found, const rh_model_ref *to, rh_error *error) {
+  // A copy is made at once or not at all, so its source is never the same as that of a pull or of an earlier copy.
   char source[RH_ID_SIZE];
   rh_id_make(source, "copy-");
   rh_draft *draft;
@@ -75,20 +113,24 @@ static rh_status copy_into(rh_store *store, const rh_stored *from, const rh_mode
     return rh_fail_param(error, RH_CONFLICT, "model", "there is a model %s:%s already; remove it first", to->name,
                          to->version);
   }
-  for (size_t i = 0; i < from->file_count && status == RH_OK; i++) {
-    status = copy_file(from, draft, from->files[i].path, error);
-  }
-  if (status != RH_OK) {
-    rh_draft_end(draft, false);
-    return status;
-  }
-  rh_stored copy = *from;
-  copy.created_s = 0;  // now
-  status = rh_draft_commit(draft, &copy, error);
-  if (status == RH_OK) return RH_OK;
+  status = fill_and_commit(found, draft, error);
+  if (status == RH_OK || status == RH_AGAIN) return status;
   // Links are quickly made again: nothing is kept for later.
   if (rh_store_draft_begin(store, to, source, false, NULL, NULL, &draft, NULL) == RH_OK) rh_draft_end(draft, false);
   return status;
+}
+
+static rh_status copy_into(rh_store *store, const rh_stored *found, const rh_model_ref *to, rh_error *error) {
+  rh_status status = RH_AGAIN;
+  for (int i = 0; status == RH_AGAIN && i < TRIES_MAX; i++) {
+    status = is_there(store, &found->ref)
+                 ? copy_once(store, found, to, error)
+                 : rh_fail_param(error, RH_NOT_FOUND, "model", "%s:%s was removed by another process meanwhile",
+                                 found->ref.name, found->ref.version);
+  }
+  if (status != RH_AGAIN) return status;
+  return rh_fail_param(error, RH_CONFLICT, "model", "%s:%s is being replaced again and again; try later",
+                       found->ref.name, found->ref.version);
 }
 
 rh_status rh_store_copy(rh_store *store, const rh_model_ref *from, const rh_model_ref *to, rh_error *error) {
@@ -139,6 +181,20 @@ static const char *fault_of(const char *path, const rh_stored_file *file, checki
   return *status == RH_OK && strcmp(digest, file->sha256) != 0 ? "is damaged" : NULL;
 }
 
+// Files that are not what an old manifest says may be right by the one that is there now.
+static bool was_replaced(const rh_stored *stored) {
+  rh_stored now;
+  if (stored->in_place) return false;
+  if (rh_manifest_read(stored->folder, &stored->ref, &now, NULL) != RH_OK) return true;
+  bool same = now.file_count == stored->file_count;
+  for (size_t i = 0; same && i < now.file_count; i++) {
+    same = strcmp(now.files[i].path, stored->files[i].path) == 0 &&
+           strcmp(now.files[i].sha256, stored->files[i].sha256) == 0;
+  }
+  rh_stored_release(&now);
+  return !same;
+}
+
 rh_status rh_store_verify(rh_store *store, const rh_stored *stored,
                           bool (*progress)(void *ctx, const char *file, int64_t done, int64_t total), void *ctx,
                           rh_error *error) {
@@ -163,7 +219,10 @@ rh_status rh_store_verify(rh_store *store, const rh_stored *stored,
     c.before += file->bytes;
     free(path);
   }
-  if (status == RH_OK && bad > 0) {
+  if (status == RH_OK && bad > 0 && was_replaced(stored)) {
+    status = rh_fail(error, RH_CONFLICT, "%s:%s was replaced or removed by another process meanwhile; check again",
+                     stored->ref.name, stored->ref.version);
+  } else if (status == RH_OK && bad > 0) {
     status = rh_fail(error, RH_INVALID, "%zu of %zu files of %s:%s: %s%s; pull it again", bad, stored->file_count,
                      stored->ref.name, stored->ref.version, rh_dynbuf_data(&faults), faults.failed ? ", ..." : "");
   }

@@ -98,7 +98,7 @@ rh_status rh_store_copy(rh_store *store, const rh_model_ref *from, const rh_mode
                         rh_error *error) RH_MUST_CHECK;
 
 // Hash all files again. `progress` gets done and total bytes; false gives up. RH_INVALID names every file that is
-// damaged or missing.
+// damaged or missing; RH_CONFLICT: another process replaced the model meanwhile.
 rh_status rh_store_verify(rh_store *store, const rh_stored *stored,
                           bool (*progress)(void *ctx, const char *file, int64_t done, int64_t total), void *ctx,
                           rh_error *error) RH_MUST_CHECK;

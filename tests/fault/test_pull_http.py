@@ -286,6 +286,30 @@ def test_local_works_offline(pull, tmp_path):
     pull(f"file:{path}", offline=1).succeeds()
 
 
+# --- S3 without credentials ---
+
+
+def test_anonymous_s3(pull, hub):
+    hub.add_file("/bucket/x.gguf", SMALL)
+    pull("s3://bucket/x.gguf", {"AWS_ENDPOINT_URL": f"{hub.url}/"}).succeeds()
+    assert all("Authorization" not in headers for _, _, headers in hub.requests)
+
+
+def test_s3_key_does_not_follow_a_redirect(pull, hub):
+    """A server that sends us elsewhere gets no signature there."""
+    other = Hub()
+    try:
+        hub.add_file("/bucket/x.gguf", SMALL).redirect = f"{other.url}/x"
+        other.add_file("/x", SMALL)
+        key = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t"}
+        pull("s3://bucket/x.gguf", {"AWS_ENDPOINT_URL": hub.url, **key}).succeeds()
+        assert all("Signature=" in headers["Authorization"] for _, _, headers in hub.requests)
+        names = {name.lower() for _, _, headers in other.requests for name in headers}
+        assert other.requests and not names & {"authorization", "x-amz-security-token"}
+    finally:
+        other.stop()
+
+
 # --- limits of the store ---
 
 

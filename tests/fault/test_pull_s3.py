@@ -64,7 +64,8 @@ def test_session_token(pull, s3):
     pull(f"s3://{BUCKET}/large/x.gguf", s3.session).succeeds()
     wrong = {**s3.session, "AWS_SESSION_TOKEN": "wrong"}
     last = pull(f"s3://{BUCKET}/chat/small-q8_0.gguf", wrong, name="y")
-    assert last.wait() == 1
+    assert last.wait() == 1 and last.events[-1]["status"] in ("invalid", "unavailable"), last.events[-1]
+    assert s3.session["AWS_SESSION_TOKEN"] not in last.output.read_text()
 
 
 def test_key_with_odd_characters(pull, s3):

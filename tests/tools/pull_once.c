@@ -61,6 +61,8 @@ static bool set(rh_pull_options *options, const char *key, const char *value) {
     options->stall_timeout_ns = (uint64_t)number * RH_NS_PER_MS;
   else if (strcmp(key, "limit") == 0)
     options->store_limit_bytes = strtoll(value, NULL, 10);
+  else if (strcmp(key, "catalogue") == 0)
+    return add_catalogue(value);
   else
     return false;
   return true;

@@ -148,16 +148,16 @@ static void all_fields(void **state) {
   test_case test;
   rh_status status = test_decode(
       &test, PATH,
-      WITH(
-          "\"model\":\"tiny\",\"max_tokens\":5,\"max_completion_tokens\":7,\"temperature\":0.5,\"top_p\":0.9,\"n\":3,"
-          "\"stop\":[\"a\",\"b\"],\"seed\":42,\"presence_penalty\":-1,\"frequency_penalty\":1.5,"
-          "\"logit_bias\":{\"5\":-100,\"7\":2.5},\"logprobs\":true,\"top_logprobs\":4,\"stream\":true,"
-          "\"stream_options\":{\"include_usage\":true,\"include_obfuscation\":false},\"top_k\":40,\"min_p\":0.05,"
-          "\"repeat_penalty\":1.1,\"ignore_eos\":true,\"timeout\":1.5,\"keep_alive\":\"1h30m\",\"priority\":-3,\"session\":\"s\",\"user\":\"u\","
-          "\"metadata\":{\"a\":\"b\"},\"store\":true,\"parallel_tool_calls\":true,\"service_tier\":\"auto\","
-          "\"prompt_cache_key\":\"k\",\"safety_identifier\":\"i\",\"tools\":[],\"tool_choice\":\"none\","
-          "\"functions\":[],\"function_call\":\"auto\",\"response_format\":{\"type\":\"text\"},"
-          "\"modalities\":[\"text\"],\"audio\":null,\"prediction\":null"));
+      WITH("\"model\":\"tiny\",\"max_tokens\":5,\"max_completion_tokens\":7,\"temperature\":0.5,\"top_p\":0.9,\"n\":3,"
+           "\"stop\":[\"a\",\"b\"],\"seed\":42,\"presence_penalty\":-1,\"frequency_penalty\":1.5,"
+           "\"logit_bias\":{\"5\":-100,\"7\":2.5},\"logprobs\":true,\"top_logprobs\":4,\"stream\":true,"
+           "\"stream_options\":{\"include_usage\":true,\"include_obfuscation\":false},\"top_k\":40,\"min_p\":0.05,"
+           "\"repeat_penalty\":1.1,\"ignore_eos\":true,\"timeout\":1.5,\"keep_alive\":\"1h30m\",\"priority\":-3,"
+           "\"session\":\"s\",\"user\":\"u\","
+           "\"metadata\":{\"a\":\"b\"},\"store\":true,\"parallel_tool_calls\":true,\"service_tier\":\"auto\","
+           "\"prompt_cache_key\":\"k\",\"safety_identifier\":\"i\",\"tools\":[],\"tool_choice\":\"none\","
+           "\"functions\":[],\"function_call\":\"auto\",\"response_format\":{\"type\":\"text\"},"
+           "\"modalities\":[\"text\"],\"audio\":null,\"prediction\":null"));
   assert_int_equal(status, RH_OK);
   const rh_request *request = &test.request;
   const rh_generate *generate = &request->generate;

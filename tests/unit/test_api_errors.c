@@ -133,10 +133,12 @@ static void endpoints(void **state) {
 #define COLD                                                                                                         \
   "{\"id\":\"b\",\"object\":\"model\",\"created\":5,\"owned_by\":\"roundhouse\",\"roundhouse\":{\"state\":\"cold\"," \
   "\"engine\":\"llama\",\"version\":null,\"aliases\":[]}}"
-#define READY                                                                                                          \
-  "{\"id\":\"a:v1\",\"object\":\"model\",\"created\":4,\"owned_by\":\"roundhouse\",\"roundhouse\":{\"state\":\"ready\","  \
-  "\"engine\":\"fake\",\"version\":\"v1\",\"aliases\":[\"fast\",\"gpu\"],\"engine_version\":\"1\",\"description\":null,\"architecture\":null,\"quantization\":\"none\"," \
-  "\"device\":\"cpu\",\"acceleration\":\"avx2\",\"context\":4096,\"context_trained\":null,\"slots\":4,"                \
+#define READY                                                                                                       \
+  "{\"id\":\"a:v1\",\"object\":\"model\",\"created\":4,\"owned_by\":\"roundhouse\",\"roundhouse\":{\"state\":"      \
+  "\"ready\","                                                                                                      \
+  "\"engine\":\"fake\",\"version\":\"v1\",\"aliases\":[\"fast\",\"gpu\"],\"engine_version\":\"1\",\"description\":" \
+  "null,\"architecture\":null,\"quantization\":\"none\","                                                           \
+  "\"device\":\"cpu\",\"acceleration\":\"avx2\",\"context\":4096,\"context_trained\":null,\"slots\":4,"             \
   "\"vocabulary\":null,\"parameters\":null,\"bytes\":null,\"chat_template\":false}}"
 
 static void models(void **state) {
@@ -168,9 +170,8 @@ static void models(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_status), cmocka_unit_test(error_shapes), cmocka_unit_test(bare_error),
-      cmocka_unit_test(ollama_error_shape),
-      cmocka_unit_test(endpoints),    cmocka_unit_test(models),
+      cmocka_unit_test(every_status),       cmocka_unit_test(error_shapes), cmocka_unit_test(bare_error),
+      cmocka_unit_test(ollama_error_shape), cmocka_unit_test(endpoints),    cmocka_unit_test(models),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,6 +46,14 @@ static void write_file(const char *name, const char *text) {
   fclose(file);
 }
 
+// The shortest GGUF: version 3 without keys and tensors.
+static void write_gguf(const char *name) {
+  FILE *file = fopen(name, "wb");
+  assert_non_null(file);
+  fwrite("GGUF\3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 1, 24, file);
+  fclose(file);
+}
+
 // `flags` and `environment` are NULL-terminated.
 static rh_status load(const char *const *flags, const char *const *environment, rh_configuration **out,
                       rh_error *error) {
@@ -211,9 +219,11 @@ static void test_how_models_are_kept(void **state) {
   assert_false(s->offline);
   assert_null(conf->aliases);
   rh_configuration_free(conf);
-  write_file("roundhouse.json",
-             "{\"keep_alive\": 90, \"memory_budget\": \"2GiB\", \"hub_cache\": \"off\", \"aliases\": {\"fast\": \"m:v1\"}}");
-  static const char *const environment[] = {"ROUNDHOUSE_OFFLINE=1", "ROUNDHOUSE_PIP=pip3", "ROUNDHOUSE_CONVERT=x", NULL};
+  write_file(
+      "roundhouse.json",
+      "{\"keep_alive\": 90, \"memory_budget\": \"2GiB\", \"hub_cache\": \"off\", \"aliases\": {\"fast\": \"m:v1\"}}");
+  static const char *const environment[] = {"ROUNDHOUSE_OFFLINE=1", "ROUNDHOUSE_PIP=pip3", "ROUNDHOUSE_CONVERT=x",
+                                            NULL};
   conf = load_ok(NULL, environment);
   assert_true(rh_settings_keep_alive_ns(&conf->settings) == 90 * RH_NS_PER_S);
   assert_true(conf->settings.memory_budget == (uint64_t)2 << 30);
@@ -250,7 +260,7 @@ static void test_default_model_that_is_not_there(void **state) {
 static void test_models_of_file_and_flags(void **state) {
   (void)state;
   assert_int_equal(system("mkdir -p conf/files"), 0);
-  write_file("conf/files/a.gguf", "GGUF");
+  write_gguf("conf/files/a.gguf");
   write_file("conf/r.json",
              "{\"$schema\": \"x\", \"slots\": 3, \"models\": {\"rel\": {\"path\": \"files/a.gguf\", \"context\": 99}, "
              "\"both\": {\"path\": \"fake:context=1\"}}}");
@@ -289,11 +299,7 @@ static void test_models_of_file_and_flags(void **state) {
 static void test_models_folder_is_scanned(void **state) {
   (void)state;
   assert_int_equal(system("mkdir -p m"), 0);
-  // The shortest GGUF: version 3 without keys and tensors.
-  FILE *file = fopen("m/Tiny.gguf", "wb");
-  assert_non_null(file);
-  fwrite("GGUF\3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 1, 24, file);
-  fclose(file);
+  write_gguf("m/Tiny.gguf");
   static const char *const flags[] = {"--models-dir", "m", "--default-model", "tiny", NULL};
   rh_configuration *conf = load_ok(flags, NULL);
   assert_int_equal(rh_catalogue_count(conf->catalogue), 1);

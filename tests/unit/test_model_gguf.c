@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/dynbuf.h"
+#include "gguf_builder.h"
 #include "model/gguf.h"
 
 static void put(rh_dynbuf *out, uint64_t value, unsigned bytes) {
@@ -207,6 +208,69 @@ static void test_tensor_sizes_that_overflow(void **state) {
   rh_dynbuf_free(&out);
 }
 
+static void test_shape_of_a_model(void **state) {
+  (void)state;
+  gguf_builder b;
+  rh_gguf_summary summary;
+  static rh_gguf_shape shape;
+  gguf_begin(&b, "llama");
+  gguf_number(&b, "llama.block_count", 3);
+  gguf_number(&b, "other.block_count", 99);
+  gguf_number(&b, "llama.embedding_length", 64);
+  gguf_list(&b, "llama.attention.head_count_kv", 5, (const int[]){2, 0, 4}, 3);
+  gguf_list(&b, "llama.feed_forward_length", 4, (const int[]){128, 256, 128}, 3);
+  gguf_list(&b, "llama.attention.sliding_window_pattern", 7, (const int[]){1, 1, 0}, 3);
+  gguf_list(&b, "llama.attention.head_count", 5, (const int[]){-1, 8, 8}, 3);
+  gguf_texts(&b, "tokenizer.ggml.tokens", 300);
+  gguf_texts(&b, "tokenizer.ggml.merges", 40);
+  gguf_tensor(&b, "token_embd.weight", 64, 300, 2);     // Q4_0: 300 x 2 blocks of 18 bytes; 8 does not divide 300
+  gguf_tensor(&b, "blk.0.attn_q.weight", 256, 16, 12);  // Q4_K: 16 blocks of 144 bytes
+  gguf_tensor(&b, "blk.0.attn_norm.weight", 64, 0, 0);
+  gguf_tensor(&b, "output.weight", 64, 304, 8);
+  gguf_tensor(&b, "blk.2.odd.weight", 64, 8, 63);
+  gguf_finish(&b);
+  assert_int_equal(rh_gguf_parse(b.out.data, b.out.length, true, &summary, &shape, NULL), RH_OK);
+  assert_int_equal(shape.layers, 3);
+  assert_int_equal(shape.width, 64);
+  assert_int_equal(shape.kv_heads, 4);
+  assert_int_equal(shape.kv_heads_listed, 3);
+  assert_int_equal(shape.kv_heads_of[1], 0);
+  assert_int_equal(shape.kv_heads_of[2], 4);
+  assert_int_equal(shape.feed_forward, 256);
+  assert_int_equal(shape.heads, 8);
+  assert_int_equal(shape.windows_listed, 3);
+  assert_true(shape.window_of[1] && !shape.window_of[2]);
+  assert_int_equal(shape.vocabulary, 300);
+  assert_int_equal(shape.merges, 40);
+  assert_int_equal(shape.embedding_bytes, 300 * 2 * 18);
+  assert_int_equal(shape.embedding_bytes_of[2], 0);
+  assert_int_equal(shape.layer_bytes, 16 * 144 + 64 * 4);
+  assert_int_equal(shape.matrix_bytes_of[12], 16 * 144);
+  assert_int_equal(shape.other_bytes, 304 * 2 * 34);
+  assert_true(shape.has_output);
+  assert_true(shape.unknown_type);
+  rh_dynbuf_free(&b.out);
+}
+
+// More layers than llama.cpp allows are listed: the first ones are kept, and nothing is written past them.
+static void test_shape_with_too_many_layers(void **state) {
+  (void)state;
+  gguf_builder b;
+  rh_gguf_summary summary;
+  static rh_gguf_shape shape;
+  static int values[RH_GGUF_LAYERS_MAX + 100];
+  for (size_t i = 0; i < RH_GGUF_LAYERS_MAX + 100; i++) values[i] = 1;
+  gguf_begin(&b, "x");
+  gguf_list(&b, "x.attention.head_count_kv", 4, values, RH_GGUF_LAYERS_MAX + 100);
+  gguf_list(&b, "x.attention.sliding_window_pattern", 7, values, RH_GGUF_LAYERS_MAX + 100);
+  gguf_finish(&b);
+  assert_int_equal(rh_gguf_parse(b.out.data, b.out.length, true, &summary, &shape, NULL), RH_OK);
+  assert_int_equal(shape.kv_heads_listed, RH_GGUF_LAYERS_MAX);
+  assert_int_equal(shape.windows_listed, RH_GGUF_LAYERS_MAX);
+  assert_int_equal(shape.layer_bytes, 0);
+  rh_dynbuf_free(&b.out);
+}
+
 // The vocabulary is larger than the first window, so the reader must grow it.
 static void test_file_with_a_large_vocabulary(void **state) {
   (void)state;
@@ -259,6 +323,8 @@ int main(void) {
       cmocka_unit_test(test_versions_and_absurd_counts),
       cmocka_unit_test(test_array_count_that_overflows),
       cmocka_unit_test(test_tensor_sizes_that_overflow),
+      cmocka_unit_test(test_shape_of_a_model),
+      cmocka_unit_test(test_shape_with_too_many_layers),
       cmocka_unit_test(test_file_with_a_large_vocabulary),
       cmocka_unit_test(test_what_is_no_file),
   };

@@ -161,6 +161,135 @@ static void test_gpus(void **state) {
   rh_probe_gpus(root, &hardware);
   assert_string_equal(hardware.gpus, "NVIDIA H100 80GB HBM3 (driver 550.54.15)\nAMD GPU 0x744c (card1)");
   assert_string_equal(hardware.gpu_reason, "");
+  assert_int_equal(hardware.gpu_count, 2);
+  assert_string_equal(hardware.gpu[0].name, "NVIDIA H100 80GB HBM3");
+  assert_string_equal(hardware.gpu[0].vendor, "nvidia");
+  assert_int_equal(hardware.gpu[0].memory_bytes, 0);
+  assert_string_equal(hardware.gpu[1].vendor, "amd");
+}
+
+static void test_amd_memory(void **state) {
+  (void)state;
+  rh_hardware hardware;
+  lay("/sys/class/drm/card0/device/vendor", "0x1002\n");
+  lay("/sys/class/drm/card0/device/mem_info_vram_total", "25753026560\n");
+  lay("/sys/class/drm/card0/device/mem_info_vram_used", "1000000000\n");
+  lay("/sys/class/drm/card1/device/vendor", "0x1002\n");
+  lay("/sys/class/drm/card1/device/mem_info_vram_total", "not a number\n");
+  lay("/sys/class/drm/card1/device/mem_info_vram_used", "-5\n");
+  lay("/sys/class/drm/card2/device/vendor", "0x1002\n");
+  lay("/sys/class/drm/card2/device/mem_info_vram_total", "1000\n");
+  lay("/sys/class/drm/card2/device/mem_info_vram_used", "2000\n");
+  lay("/sys/class/drm/card3/device/vendor", "0x8086\n");
+  lay("/sys/class/drm/card3/device/mem_info_vram_total", "5\n");
+  rh_probe_gpus(root, &hardware);
+  assert_int_equal(hardware.gpu_count, 4);
+  assert_int_equal(hardware.gpu[0].memory_bytes, INT64_C(25753026560));
+  assert_int_equal(hardware.gpu[0].memory_free_bytes, INT64_C(24753026560));
+  assert_int_equal(hardware.gpu[1].memory_bytes, 0);
+  assert_int_equal(hardware.gpu[1].memory_free_bytes, 0);
+  assert_int_equal(hardware.gpu[2].memory_bytes, 1000);
+  assert_int_equal(hardware.gpu[2].memory_free_bytes, 0);
+  assert_string_equal(hardware.gpu[3].vendor, "intel");
+  assert_int_equal(hardware.gpu[3].memory_bytes, 0);
+}
+
+static void test_more_cards_than_there_is_room_for(void **state) {
+  (void)state;
+  rh_hardware hardware;
+  for (int i = 0; i < 40; i++) {
+    char path[96];
+    snprintf(path, sizeof path, "/sys/class/drm/card%d/device/vendor", i);
+    lay(path, "0x1002\n");
+  }
+  rh_probe_gpus(root, &hardware);
+  assert_int_equal(hardware.gpu_count, RH_GPUS_MAX);
+  assert_true(strlen(hardware.gpus) < sizeof hardware.gpus);
+}
+
+// NVIDIA's library as a driver would play it: three GPUs, of which the second cannot be opened and the last lies.
+static struct {
+  int init_result, inits, shutdowns;
+  unsigned count;
+} driver;
+
+static int nvml_init(void) {
+  driver.inits++;
+  return driver.init_result;
+}
+static int nvml_shutdown(void) {
+  driver.shutdowns++;
+  return 0;
+}
+static int nvml_count(unsigned *count) {
+  *count = driver.count;
+  return 0;
+}
+static int nvml_device(unsigned index, void **device) {
+  static char handles[64];
+  if (index == 1) return 3;
+  *device = &handles[index < 64 ? index : 63];
+  handles[index < 64 ? index : 63] = (char)index;
+  return 0;
+}
+static int nvml_name(void *device, char *name, unsigned size) {
+  if (*(char *)device != 0) return 1;
+  memset(name, 'x', size);  // and forgets the NUL
+  memcpy(name, "NVIDIA L4", 9);
+  return 0;
+}
+static int nvml_memory(void *device, rh_nvml_memory *memory) {
+  bool lies = *(char *)device == 2;
+  *memory = (rh_nvml_memory){.total_bytes = 24000, .free_bytes = lies ? 25000 : 20000};
+  return 0;
+}
+static const rh_nvml_calls nvml = {nvml_init, nvml_shutdown, nvml_count, nvml_device, nvml_name, nvml_memory};
+
+static void test_nvidia_memory(void **state) {
+  (void)state;
+  rh_gpu found[RH_GPUS_MAX];
+  memset(&driver, 0, sizeof driver);
+  driver.count = 3;
+  assert_int_equal(rh_probe_nvml_with(&nvml, found, RH_GPUS_MAX), 2);
+  assert_int_equal(driver.shutdowns, 1);
+  assert_memory_equal(found[0].name, "NVIDIA L4", 9);
+  assert_int_equal(strlen(found[0].name), sizeof found[0].name - 1);
+  assert_int_equal(found[0].memory_bytes, 24000);
+  assert_int_equal(found[0].memory_free_bytes, 20000);
+  assert_string_equal(found[1].name, "NVIDIA GPU");
+  assert_int_equal(found[1].memory_bytes, 0);
+  driver.count = 1000000;
+  assert_int_equal(rh_probe_nvml_with(&nvml, found, 4), 4);
+  driver.init_result = 9;
+  assert_int_equal(rh_probe_nvml_with(&nvml, found, RH_GPUS_MAX), 0);
+  assert_int_equal(driver.inits, 3);
+  assert_int_equal(driver.shutdowns, 2);
+}
+
+// The kernel's list and the library's are joined in order; what only the library knows (a container without the
+// driver's files) is added.
+static void test_nvidia_memory_joins_the_cards(void **state) {
+  (void)state;
+  rh_hardware hardware;
+  lay("/proc/driver/nvidia/gpus/0000:01:00.0/information", "Model: \t\t NVIDIA A\n");
+  lay("/sys/class/drm/card1/device/vendor", "0x1002\n");
+  rh_probe_gpus(root, &hardware);
+  const rh_gpu found[] = {{.name = "NVIDIA A", .vendor = "nvidia", .memory_bytes = 10, .memory_free_bytes = 4},
+                          {.name = "NVIDIA B", .vendor = "nvidia", .memory_bytes = 20, .memory_free_bytes = 5}};
+  rh_probe_merge_nvidia(&hardware, found, 2);
+  assert_int_equal(hardware.gpu_count, 3);
+  assert_int_equal(hardware.gpu[0].memory_bytes, 10);
+  assert_int_equal(hardware.gpu[1].memory_bytes, 0);
+  assert_string_equal(hardware.gpu[2].name, "NVIDIA B");
+  assert_int_equal(hardware.gpu[2].memory_free_bytes, 5);
+  assert_non_null(strstr(hardware.gpus, "NVIDIA B"));
+  memset(&hardware, 0, sizeof hardware);
+  strcpy(hardware.gpu_reason, "nothing");
+  rh_probe_merge_nvidia(&hardware, NULL, 0);
+  assert_string_equal(hardware.gpu_reason, "nothing");
+  rh_probe_merge_nvidia(&hardware, found, 1);
+  assert_int_equal(hardware.gpu_count, 1);
+  assert_string_equal(hardware.gpu_reason, "");
 }
 
 static void test_this_machine(void **state) {
@@ -171,6 +300,12 @@ static void test_this_machine(void **state) {
   assert_true(hardware.cores_physical >= 1 && hardware.cores_physical <= hardware.cores_logical);
   assert_true(hardware.memory_bytes > 0);
   assert_true(hardware.memory_free_bytes <= hardware.memory_bytes);
+  assert_true(hardware.gpu_count <= RH_GPUS_MAX);
+  assert_int_equal(hardware.gpu_count > 0, hardware.gpus[0] != '\0');
+  for (size_t i = 0; i < hardware.gpu_count; i++) {
+    assert_true(hardware.gpu[i].memory_free_bytes >= 0);
+    assert_true(hardware.gpu[i].memory_free_bytes <= hardware.gpu[i].memory_bytes);
+  }
 }
 
 #define WITH_ROOT(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -185,6 +320,10 @@ int main(void) {
       WITH_ROOT(test_cgroup_v1_limits),
       WITH_ROOT(test_cgroup_path_of_the_host),
       WITH_ROOT(test_gpus),
+      WITH_ROOT(test_amd_memory),
+      WITH_ROOT(test_more_cards_than_there_is_room_for),
+      cmocka_unit_test(test_nvidia_memory),
+      WITH_ROOT(test_nvidia_memory_joins_the_cards),
       cmocka_unit_test(test_this_machine),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

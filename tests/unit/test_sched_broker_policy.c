@@ -113,6 +113,11 @@ static void test_nobody_goes_in_vain(void **state) {
   assert_int_equal(rh_policy_fit(items, 2, &room, &need), RH_FIT_EVICTING);
   assert_false(items[0].evict);
   assert_true(items[1].evict);
+  // Not even where several must go.
+  rh_policy_item three[] = {item_of("small", 10, 9000), item_of("a", 50, 1), item_of("b", 40, 1)};
+  need = ram(85);
+  assert_int_equal(rh_policy_fit(three, 3, &room, &need), RH_FIT_EVICTING);
+  assert_true(!three[0].evict && three[1].evict && three[2].evict);
 }
 
 static void test_one_may_be_cheaper_than_many(void **state) {

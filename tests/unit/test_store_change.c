@@ -125,6 +125,11 @@ static void test_verify_names_what_is_damaged(void **state) {
   unlink(path);
   assert_int_equal(rh_store_verify(f->store, &found, NULL, NULL, &error), RH_INVALID);
   expect_words(&error, "model.gguf is missing");
+  // Replaced since it was looked up: what is there now is not damaged.
+  put_text(path, "content");
+  add_model(f->store, "m:1", "other content", 2);
+  assert_int_equal(rh_store_verify(f->store, &found, NULL, NULL, &error), RH_CONFLICT);
+  expect_words(&error, "was replaced");
   rh_stored_release(&found);
 }
 

@@ -80,6 +80,7 @@ static void test_load_and_loaded(void **state) {
                         .parameters = 135000000,
                         .bytes = 98000000,
                         .context_trained = 8192,
+                        .vram_bytes = 7,
                         .has_chat_template = true,
                         .load_ms = 12.5};
   rh_model_info info_back;
@@ -90,6 +91,26 @@ static void test_load_and_loaded(void **state) {
   assert_int_equal(info_back.bytes, info.bytes);
   assert_true(info_back.has_chat_template);
   assert_float_equal(info_back.load_ms, 12.5, 1e-9);
+  assert_int_equal(info_back.vram_bytes, 7);
+}
+
+// A worker of before, or one that makes numbers up: no GPU memory.
+static void test_vram_is_optional_and_never_negative(void **state) {
+  (void)state;
+  static const struct {
+    const char *json;
+    int64_t vram;
+  } cases[] = {{"{\"slots\":1}", 0}, {"{\"slots\":1,\"vram_bytes\":-5}", 0}, {"{\"slots\":1,\"vram_bytes\":5}", 5}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    rh_frame frame = {.type = RH_FRAME_LOADED, .json = cases[i].json, .json_length = (uint32_t)strlen(cases[i].json)};
+    rh_model_info info = {.vram_bytes = 99};
+    assert_int_equal(rh_loaded_read(&frame, &info, NULL), RH_OK);
+    assert_int_equal(info.vram_bytes, cases[i].vram);
+    frame.type = RH_FRAME_STATS;
+    rh_worker_stats stats = {.vram_bytes = 99};
+    assert_int_equal(rh_stats_read(&frame, &stats, NULL), RH_OK);
+    assert_int_equal(stats.vram_bytes, cases[i].vram);
+  }
 }
 
 static void test_run_with_messages(void **state) {
@@ -229,6 +250,7 @@ static void test_error_with_bytes_that_are_no_text_still_arrives(void **state) {
 static void test_stats_and_credit(void **state) {
   rh_fixture *f = *state;
   rh_worker_stats stats = {.rss_bytes = 1,
+                           .vram_bytes = 10,
                            .active_runs = 2,
                            .waiting_runs = 3,
                            .paused_runs = 4,
@@ -291,6 +313,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_hello, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_load_and_loaded, set_up, tear_down),
+      cmocka_unit_test(test_vram_is_optional_and_never_negative),
       cmocka_unit_test_setup_teardown(test_run_with_messages, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_run_with_tokens_and_text, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_delta_with_logprobs, set_up, tear_down),
