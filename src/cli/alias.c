@@ -63,7 +63,8 @@ static int print_aliases(json_t *aliases, bool json) {
 static int list_server(rh_client *client, bool json) {
   rh_error error = {0};
   json_t *answer = NULL;
-  if (rh_client_get_json(client, "/api/models", TIMEOUT_MS, &answer, &error) != RH_OK) return rh_cli_fail_status(&error);
+  if (rh_client_get_json(client, "/api/models", TIMEOUT_MS, &answer, &error) != RH_OK)
+    return rh_cli_fail_status(&error);
   const json_t *aliases = json_object_get(answer, "aliases");
   int code = print_aliases(json_is_array(aliases) ? json_deep_copy(aliases) : json_array(), json);
   json_decref(answer);
@@ -89,8 +90,8 @@ static int list_store(rh_local *local, bool json) {
 
 static int set_at_server(rh_client *client, const alias_options *options, const char *alias, const char *model) {
   char sentence[512];
-  json_t *body = json_pack("{sssssb}", "alias", alias, "model", model != NULL ? model : "", "replace",
-                           (int)options->replace);
+  json_t *body =
+      json_pack("{sssssb}", "alias", alias, "model", model != NULL ? model : "", "replace", (int)options->replace);
   if (body != NULL && model == NULL) json_object_set_new(body, "model", json_null());
   if (model != NULL)
     snprintf(sentence, sizeof sentence, "%.200s now means %.200s", alias, model);
@@ -130,8 +131,7 @@ static rh_status set_in_store(rh_local *local, const char *alias, const char *mo
 static int change_store(rh_local *local, const alias_options *options, const char *alias, const char *model) {
   rh_error error = {0};
   if (set_in_store(local, alias, model, &error) != RH_OK) return rh_local_fail(&error);
-  if (options->json)
-    return rh_cli_print_json(json_pack("{ssss*}", "alias", alias, "model", model));
+  if (options->json) return rh_cli_print_json(json_pack("{ssss*}", "alias", alias, "model", model));
   if (model != NULL)
     printf("%s means %s, for the next server\n", alias, model);
   else
@@ -163,8 +163,9 @@ static int alias(const alias_options *options, const rh_cli_args *args) {
   const char *model = args->count > 1 ? args->words[1] : NULL;
   size_t wanted = name == NULL && !options->remove ? 0 : options->remove ? 1 : 2;
   if (args->count != wanted) {
-    return rh_cli_fail(RH_EXIT_USAGE, "alias takes a name and a model, or a name with --remove, or nothing; "
-                                      "see roundhouse help alias");
+    return rh_cli_fail(RH_EXIT_USAGE,
+                       "alias takes a name and a model, or a name with --remove, or nothing; "
+                       "see roundhouse help alias");
   }
   bool chosen;
   char *server = rh_connect_address(options->server, &chosen);
@@ -193,7 +194,8 @@ const rh_cli_command rh_cli_alias = {
     .arguments = "[NAME [MODEL]]",
     .help = "Let a name mean a model; without arguments, list such names",
     .details =
-        "Under load no request fails: new ones go to MODEL once it is loaded, and the old model leaves after its last.\n"
+        "Under load no request fails: new ones go to MODEL once it is loaded, and the old model leaves after its "
+        "last.\n"
         "If MODEL cannot be loaded, the alias stays where it was. \"default\" is what requests without a model mean.\n",
     .flags = alias_flags,
     .flag_count = ALIAS_FLAG_COUNT,

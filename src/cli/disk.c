@@ -27,14 +27,19 @@ static json_t *text_or_null(const char *text) {
   return text != NULL && text[0] != '\0' ? json_string(text) : json_null();
 }
 
-static json_t *from_spec(const rh_model_spec *spec) {
+static bool lies_in(const char *path, const char *folder) {
+  size_t length = folder != NULL ? strlen(folder) : 0;
+  return length > 0 && strncmp(path, folder, length) == 0 && path[length] == '/';
+}
+
+static json_t *from_spec(const rh_model_spec *spec, const char *models_dir) {
   rh_gguf_summary summary = {0};
   rh_error ignored = {0};
   bool llama = strcmp(spec->engine, "llama") == 0;
   bool readable = !llama || rh_gguf_read_summary(spec->path, &summary, &ignored) == RH_OK;
   int64_t context = spec->options.context > 0 ? spec->options.context : summary.context_trained;
   return json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:b}", "name", spec->name, "where",
-                   spec->origin == RH_ORIGIN_FOLDER ? "folder" : "config", "engine", spec->engine, "state",
+                   lies_in(spec->path, models_dir) ? "folder" : "config", "engine", spec->engine, "state",
                    readable ? "on disk" : "damaged", "quantization", text_or_null(summary.quantization), "context",
                    (json_int_t)context, "bytes", (json_int_t)spec->file_bytes, "modified", (json_int_t)spec->modified_s,
                    "in_place", 1);
@@ -44,12 +49,12 @@ static json_t *from_stored(const rh_stored *stored) {
   char name[2 * RH_MODEL_NAME_MAX + 2];
   const char *engine = rh_format_engine(stored->format);
   rh_local_name(stored, name, sizeof name);
-  return json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:b}", "name", name, "version", stored->ref.version, "where",
-                   stored->in_place ? "hub cache" : "store", "engine", text_or_null(engine), "state",
-                   engine != NULL ? "on disk" : "no engine", "format", rh_format_name(stored->format), "quantization",
-                   text_or_null(stored->quantization), "context", (json_int_t)stored->context, "bytes",
-                   (json_int_t)stored->bytes, "modified", (json_int_t)stored->created_s, "in_place",
-                   (int)stored->in_place);
+  return json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:b}", "name", name, "version",
+                   stored->ref.version, "where", stored->in_place ? "hub cache" : "store", "engine",
+                   text_or_null(engine), "state", engine != NULL ? "on disk" : "no engine", "format",
+                   rh_format_name(stored->format), "quantization", text_or_null(stored->quantization), "context",
+                   (json_int_t)stored->context, "bytes", (json_int_t)stored->bytes, "modified",
+                   (json_int_t)stored->created_s, "in_place", (int)stored->in_place);
 }
 
 static void add_list(json_t *models, rh_stored_list *list) {
@@ -64,21 +69,16 @@ static int by_name(const void *a, const void *b) {
   return strcmp(x != NULL ? x : "", y != NULL ? y : "");
 }
 
-static json_t *sorted(json_t *models) {
+void rh_disk_sort(json_t *models) {
   size_t count = json_array_size(models), i;
-  json_t *model, *out = json_array();
+  json_t *model;
   json_t **order = calloc(count + 1, sizeof *order);
-  if (order == NULL || out == NULL) {
-    free(order);
-    json_decref(out);
-    return models;
-  }
-  json_array_foreach(models, i, model) order[i] = model;
+  if (order == NULL) return;  // unsorted is better than nothing
+  json_array_foreach(models, i, model) order[i] = json_incref(model);
   qsort(order, count, sizeof *order, by_name);
-  for (i = 0; i < count; i++) json_array_append(out, order[i]);
+  json_array_clear(models);
+  for (i = 0; i < count; i++) json_array_append_new(models, order[i]);
   free(order);
-  json_decref(models);
-  return out;
 }
 
 json_t *rh_disk_models(rh_local *local) {
@@ -90,13 +90,15 @@ json_t *rh_disk_models(rh_local *local) {
   for (size_t i = 0; catalogue != NULL && i < rh_catalogue_count(catalogue); i++) {
     const rh_model_spec *spec = rh_catalogue_at(catalogue, i);
     // The store and the hub cache tell more of their models than a spec can hold.
-    if (spec->origin == RH_ORIGIN_CONFIG || spec->origin == RH_ORIGIN_FOLDER) add(models, from_spec(spec));
+    if (spec->origin == RH_ORIGIN_CONFIG || spec->origin == RH_ORIGIN_FOLDER)
+      add(models, from_spec(spec, local->conf->settings.models_dir));
   }
   if (rh_store_list(local->store, &list, &ignored) == RH_OK) add_list(models, &list);
   bool cache = local->hub_cache == NULL || local->hub_cache[0] != '\0';
   list = (rh_stored_list){.items = NULL};
   if (cache && rh_store_scan_hub_cache(local->hub_cache, &list, &ignored) == RH_OK) add_list(models, &list);
-  return sorted(models);
+  rh_disk_sort(models);
+  return models;
 }
 
 json_t *rh_disk_usage(rh_local *local) {

@@ -9,6 +9,7 @@
 // [{"name","where","format","engine","quantization","context","bytes","state","modified","in_place"}] sorted by name: the
 // store, the configuration with the models folder, a Hugging Face cache. New reference; NULL when memory is short.
 json_t *rh_disk_models(rh_local *local);
+void rh_disk_sort(json_t *models);  // by name
 // {"folder","model_bytes","partial_bytes","free_bytes","models","partials"} of the store; NULL when it cannot be told.
 json_t *rh_disk_usage(rh_local *local);
 

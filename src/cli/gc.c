@@ -49,8 +49,7 @@ static void on_removed(void *ctx, const char *what, int64_t bytes, const char *w
   gc_run *run = ctx;
   char size[32];
   rh_cli_format_bytes(size, sizeof size, bytes);
-  json_array_append_new(run->removed,
-                        json_pack("{sssIss}", "what", what, "bytes", (json_int_t)bytes, "why", why));
+  json_array_append_new(run->removed, json_pack("{sssIss}", "what", what, "bytes", (json_int_t)bytes, "why", why));
   if (!run->options->json)
     printf("%s %s (%s): %s\n", run->options->dry_run ? "would remove" : "removed", what, size, why);
 }

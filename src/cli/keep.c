@@ -48,8 +48,9 @@ static rh_status remove_stored(rh_local *local, const char *name, bool force, rh
   join_names(names, aliases, sizeof aliases);
   json_decref(names);
   if (stored.in_place)
-    status = rh_fail(error, RH_CONFLICT, "%s lies in %s and is only used in place; remove it with the program that put it there",
-                     name, stored.folder);
+    status = rh_fail(error, RH_CONFLICT,
+                     "%s lies in %s and is only used in place; remove it with the program that put it there", name,
+                     stored.folder);
   else if (aliases[0] != '\0' && !force)
     status = rh_fail(error, RH_CONFLICT, "%s is what the alias %s means; move the alias first, or add --force", name,
                      aliases);

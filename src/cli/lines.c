@@ -35,8 +35,8 @@ static rh_status one_line(rh_lines *lines, const char *bytes, size_t length, rh_
   json_t *value = rh_json_parse(bytes, length, &inner);
   if (value == NULL) return rh_fail(error, RH_PROTOCOL, "the server sent a line that is no JSON: %s", inner.message);
   const json_t *failure = json_object_get(value, "error");
-  rh_status status = failure != NULL && !json_is_null(failure) ? error_line(value, error)
-                                                               : lines->line(lines->ctx, value, error);
+  rh_status status =
+      failure != NULL && !json_is_null(failure) ? error_line(value, error) : lines->line(lines->ctx, value, error);
   json_decref(value);
   return status;
 }

@@ -74,6 +74,7 @@ static void merge(json_t *models, const json_t *served) {
     else
       json_object_set(own, "state", json_object_get(model, "state"));
   }
+  rh_disk_sort(models);
 }
 
 static const char *text_of(const json_t *object, const char *key) {
@@ -110,7 +111,8 @@ static void print_usage(const json_t *usage) {
   rh_cli_format_bytes(left, sizeof left, number_of(usage, "free_bytes"));
   long long partials = number_of(usage, "partials"), count = number_of(usage, "models");
   if (partials > 0)
-    snprintf(unfinished, sizeof unfinished, ", %lld unfinished pull%s of %s", partials, partials == 1 ? "" : "s", partial);
+    snprintf(unfinished, sizeof unfinished, ", %lld unfinished pull%s of %s", partials, partials == 1 ? "" : "s",
+             partial);
   fprintf(stderr, "\nstore: %lld model%s of %s%s; %s free on its disk\n", count, count == 1 ? "" : "s", models,
           unfinished, left);
 }
@@ -183,8 +185,9 @@ const rh_cli_command rh_cli_list = {
     .name = "list",
     .arguments = "",
     .help = "List the models and the disk they take",
-    .details = "Models of the store, of the configuration, of the models folder and of a Hugging Face cache; those that\n"
-               "lie elsewhere than in the store are used in place. With --server, what that server has.\n",
+    .details =
+        "Models of the store, of the configuration, of the models folder and of a Hugging Face cache; those that\n"
+        "lie elsewhere than in the store are used in place. With --server, what that server has.\n",
     .flags = list_flags,
     .flag_count = LIST_FLAG_COUNT,
     .run = run,

@@ -11,7 +11,7 @@
 typedef struct rh_local {
   rh_configuration *conf;  // NULL when the configuration is wrong and a person named the store
   rh_store *store;
-  const char *hub_cache;    // folder of a Hugging Face cache; NULL = the usual places; "" = none. Lives as conf does
+  const char *hub_cache;  // folder of a Hugging Face cache; NULL = the usual places; "" = none. Lives as conf does
   bool offline;
   int64_t store_limit_bytes;  // 0 = none
 } rh_local;

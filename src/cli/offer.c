@@ -67,8 +67,8 @@ static int pull(rh_local *local, const rh_known *known, const char *model, const
   char source[2 * RH_MODEL_NAME_MAX + 2];
   snprintf(source, sizeof source, "%s:%s", known->name, known->version);
   if (isatty(STDIN_FILENO) == 0 || isatty(STDERR_FILENO) == 0)
-    return rh_cli_fail(RH_EXIT_ERROR, "%s is not here, but the catalogue has it; get it with: roundhouse pull %s", model,
-                       source);
+    return rh_cli_fail(RH_EXIT_ERROR, "%s is not here, but the catalogue has it; get it with: roundhouse pull %s",
+                       model, source);
   if (!says_yes(known, model)) return rh_interrupt_count() > 0 ? RH_EXIT_INTERRUPTED : RH_EXIT_ERROR;
   rh_pull_options options = {.source = source, .wait_for_lock = true, .convert = true};
   int code = rh_pull_run(local, &options, false);
@@ -76,21 +76,29 @@ static int pull(rh_local *local, const rh_known *known, const char *model, const
   return code;
 }
 
+static bool may_be_known(const char *model) {
+  return rh_known_find(model) != NULL && strchr(model, '=') == NULL && access(model, F_OK) != 0;
+}
+
 int rh_offer_pull(const char *asked, const char *model) {
-  const rh_known *known = strpbrk(model, "=") == NULL ? rh_known_find(model) : NULL;
-  if (known == NULL || access(model, F_OK) == 0) return RH_EXIT_OK;
   bool chosen;
   int code = RH_EXIT_OK;
+  // This reads the configuration, which may add to the catalogue.
   char *server = rh_connect_address(asked, &chosen);
-  bool serving = server != NULL && !chosen && rh_connect_answers(server);
+  if (server == NULL || chosen || !may_be_known(model)) {
+    free(server);
+    return RH_EXIT_OK;
+  }
+  bool serving = rh_connect_answers(server);
   rh_local local;
   rh_error error = {0};
-  if (server != NULL && !chosen && !(serving && server_has(server, model))) {
-    // With a wrong configuration the session will fail, and say why.
-    if (rh_local_open(NULL, true, &local, &error) == RH_OK) {
-      if (!is_here(&local, model)) code = pull(&local, known, model, server, serving);
-      rh_local_close(&local);
-    }
+  // With a wrong configuration the session will fail, and say why.
+  bool there = serving && server_has(server, model);
+  if (!there && rh_local_open(NULL, true, &local, &error) == RH_OK) {
+    // Found again: reading the configuration has made the catalogue anew.
+    const rh_known *known = rh_known_find(model);
+    if (known != NULL && !is_here(&local, model)) code = pull(&local, known, model, server, serving);
+    rh_local_close(&local);
   }
   free(server);
   return code;

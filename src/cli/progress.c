@@ -168,9 +168,7 @@ static double number_or(const json_t *object, const char *key, double otherwise)
   return json_is_number(value) ? json_number_value(value) : otherwise;
 }
 
-static int64_t integer_of(const json_t *object, const char *key) {
-  return (int64_t)number_or(object, key, 0);
-}
+static int64_t integer_of(const json_t *object, const char *key) { return (int64_t)number_or(object, key, 0); }
 
 // Files under way, then one line for the rest.
 static void draw_files(rh_progress *progress, const json_t *files) {

@@ -84,8 +84,8 @@ static void add_row(rh_table *table, const json_t *model) {
 }
 
 static int print_running(const json_t *models, bool all) {
-  static const char *const headings[] = {"NAME",    "STATE",   "ENGINE",   "DEVICE",  ">SLOTS", ">ACTIVE",
-                                         ">QUEUED", ">CONTEXT", ">MEMORY", "UNTIL",   NULL};
+  static const char *const headings[] = {"NAME",    "STATE",    "ENGINE",  "DEVICE", ">SLOTS", ">ACTIVE",
+                                         ">QUEUED", ">CONTEXT", ">MEMORY", "UNTIL",  NULL};
   rh_table *table = rh_table_new(headings);
   size_t i, shown = 0;
   json_t *model;
@@ -96,7 +96,8 @@ static int print_running(const json_t *models, bool all) {
   }
   if (shown == 0) {
     rh_table_free(table);
-    fprintf(stderr, "no model is in memory%s\n", json_array_size(models) > 0 ? "; --all shows those that could be" : "");
+    fprintf(stderr, "no model is in memory%s\n",
+            json_array_size(models) > 0 ? "; --all shows those that could be" : "");
     return RH_EXIT_OK;
   }
   return rh_table_print_free(table, stdout);

@@ -140,7 +140,8 @@ static int run(const rh_cli_command *self, int argc, char **argv) {
   if (code >= 0) return code;
   rh_cli_use_color(options.color);
   if (args.count == 0)
-    code = rh_cli_fail(RH_EXIT_USAGE, "pull needs a model or its source: roundhouse pull MODEL; see roundhouse help pull");
+    code =
+        rh_cli_fail(RH_EXIT_USAGE, "pull needs a model or its source: roundhouse pull MODEL; see roundhouse help pull");
   else if (args.count > 1 && options.name != NULL)
     code = rh_cli_fail(RH_EXIT_USAGE, "--name is for one model, but %zu were given", args.count);
   else

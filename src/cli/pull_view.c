@@ -24,9 +24,7 @@ static const char *text_of(const json_t *event, const char *key, const char *oth
   return text != NULL && text[0] != '\0' ? text : otherwise;
 }
 
-static double number_of(const json_t *event, const char *key) {
-  return json_number_value(json_object_get(event, key));
-}
+static double number_of(const json_t *event, const char *key) { return json_number_value(json_object_get(event, key)); }
 
 static bool is(const json_t *event, const char *name) { return strcmp(text_of(event, "event", ""), name) == 0; }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/connect.h"
 #include "cli/disk.h"
 #include "cli/output.h"
 #include "model/known.h"
@@ -60,11 +61,18 @@ static bool wanted(const rh_known *known, const char *task) {
   return task == NULL || (known->task != NULL && strcmp(known->task, task) == 0);
 }
 
+// Entries of the configuration belong to the catalogue. A wrong configuration adds none: the built-in ones can be told
+// about all the same.
+static void read_configuration(void) {
+  rh_error ignored = {0};
+  rh_configuration_free(rh_connect_configuration(&ignored));
+}
+
 int rh_cli_print_known(const char *task, bool json) {
   rh_hardware hardware;
   rh_hardware_probe(&hardware);
-  static const char *const headings[] = {"NAME", "TASK", "FORMAT", "QUANTIZATION", ">SIZE", ">MEMORY", "FITS", "LICENCE",
-                                         NULL};
+  static const char *const headings[] = {"NAME", "TASK",    "FORMAT", "QUANTIZATION", ">SIZE", ">MEMORY",
+                                         "FITS", "LICENCE", NULL};
   json_t *list = json ? json_array() : NULL;
   rh_table *table = json ? NULL : rh_table_new(headings);
   for (size_t i = 0; i < rh_known_count(); i++) {
@@ -86,7 +94,10 @@ int rh_cli_print_known(const char *task, bool json) {
     rh_cli_format_bytes(size, sizeof size, known->bytes);
     rh_cli_format_bytes(memory, sizeof memory, known->memory_bytes);
     rh_table_add(table, (const char *const[]){name, known->task, rh_format_name(known->format), known->quantization,
-                                              size, memory, !fits ? "no" : served ? "yes" : "no engine here",
+                                              size, memory,
+                                              !fits    ? "no"
+                                              : served ? "yes"
+                                                       : "no engine here",
                                               known->licence});
   }
   return json ? rh_cli_print_json(list) : rh_table_print_free(table, stdout);
@@ -96,6 +107,7 @@ static int recommend(const recommend_options *options) {
   rh_hardware hardware;
   rh_recommendation found;
   if (options->all) return rh_cli_print_known(options->task, options->json);
+  read_configuration();
   rh_hardware_probe(&hardware);
   rh_known_recommend(&hardware, options->task, &found);
   return print_one(&found, options->json);

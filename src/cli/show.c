@@ -73,8 +73,8 @@ static void add_entry(json_t *object, rh_format format, const char *path, const 
   json_object_set_new(object, "memory",
                       json_pack("{sIsIsIsIsIsIsI}", "ram_bytes", (json_int_t)need.ram_bytes, "gpu_bytes",
                                 (json_int_t)need.gpu_bytes, "weights_bytes", (json_int_t)need.weights_bytes, "kv_bytes",
-                                (json_int_t)need.kv_bytes, "compute_bytes", (json_int_t)need.compute_bytes,
-                                "context", (json_int_t)options->context, "slots", (json_int_t)options->slots));
+                                (json_int_t)need.kv_bytes, "compute_bytes", (json_int_t)need.compute_bytes, "context",
+                                (json_int_t)options->context, "slots", (json_int_t)options->slots));
 }
 
 static rh_load_options load_options_of(const rh_local *local) {
@@ -112,8 +112,8 @@ static json_t *stored_to_json(rh_local *local, const rh_stored *stored) {
   json_t *files = json_array();
   for (size_t i = 0; i < stored->file_count; i++) {
     const rh_stored_file *file = &stored->files[i];
-    json_array_append_new(files, json_pack("{sssIss}", "path", file->path, "bytes", (json_int_t)file->bytes, "sha256",
-                                           file->sha256));
+    json_array_append_new(
+        files, json_pack("{sssIss}", "path", file->path, "bytes", (json_int_t)file->bytes, "sha256", file->sha256));
   }
   json_object_set_new(object, "files", files);
   return object;
@@ -155,7 +155,8 @@ static json_t *gather(rh_local *local, const char *name, bool installed, rh_erro
   if (strchr(name, '/') != NULL && access(name, R_OK) == 0) return file_to_json(local, name, error);
   const rh_known *known = rh_known_find(name);
   if (known != NULL && installed) {
-    rh_fail(error, RH_NOT_FOUND, "%s is not here, but the catalogue has it; get it with: roundhouse pull %s", name, name);
+    rh_fail(error, RH_NOT_FOUND, "%s is not here, but the catalogue has it; get it with: roundhouse pull %s", name,
+            name);
     return NULL;
   }
   if (known != NULL) {

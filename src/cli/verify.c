@@ -41,9 +41,11 @@ static rh_status verify_one(rh_local *local, const rh_stored *stored, json_t *re
                                            status == RH_OK ? "" : inner.message));
   rh_cli_format_bytes(size, sizeof size, stored->bytes);
   if (status == RH_OK && !quiet)
-    printf("%s%s%s is whole (%s)\n", rh_cli_style(stdout, RH_STYLE_GOOD), name, rh_cli_style(stdout, RH_STYLE_OFF), size);
+    printf("%s%s%s is whole (%s)\n", rh_cli_style(stdout, RH_STYLE_GOOD), name, rh_cli_style(stdout, RH_STYLE_OFF),
+           size);
   if (status != RH_OK && status != RH_CANCELLED && !quiet)
-    (void)rh_cli_fail(RH_EXIT_ERROR, "%s: %s; get it again with: roundhouse pull --force %s", name, inner.message, name);
+    (void)rh_cli_fail(RH_EXIT_ERROR, "%s: %s; get it again with: roundhouse pull --force %s", name, inner.message,
+                      name);
   return status == RH_OK ? RH_OK : rh_fail(error, status, "%s: %s", name, inner.message);
 }
 

@@ -100,7 +100,7 @@ static void read_models(rh_daemon *daemon) {
   const char *device = "ram";
   rh_metrics_set(metrics, RH_M_MEMORY_BUDGET, &device, (double)daemon->limits.ram_bytes);
   for (size_t i = 0; i < daemon->limits.gpu_count; i++) {
-    char gpu[16];
+    char gpu[32];
     snprintf(gpu, sizeof gpu, "gpu%zu", i);
     device = gpu;
     rh_metrics_set(metrics, RH_M_MEMORY_BUDGET, &device, (double)daemon->limits.gpu_bytes[i]);

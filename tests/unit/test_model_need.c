@@ -273,7 +273,7 @@ static void test_a_header_that_lies(void **state) {
     gguf_builder b;
     gguf_begin(&b, "x");
     for (size_t i = 0; i < sizeof keys / sizeof *keys - (with_shared ? 0 : 1); i++) {
-      gguf_number(&b, keys[i], UINT32_MAX);
+      gguf_number(&b, keys[i], INT32_MAX);
     }
     rh_load_options options = {.context = INT64_MAX, .slots = INT64_MAX, .batch = INT64_MAX, .gpu_layers = -1};
     rh_need need = need_of(&b, &options, INT64_MAX, UINT64_MAX);

@@ -182,7 +182,8 @@ static void test_no_secret_of_a_url_is_told(void **state) {
   static const struct {
     const char *said, *told;
   } cases[] = {
-      {"ERROR: cannot read https://me:s3cret@host/simple/x?token=s3cret: 403", "ERROR: cannot read https://host/simple/x 403"},
+      {"ERROR: cannot read https://me:s3cret@host/simple/x?token=s3cret: 403",
+       "ERROR: cannot read https://host/simple/x 403"},
       {"ERROR: 'https://s3cret@host/x#s3cret' and http://a/b", "ERROR: 'https://host/x' and http://a/b"},
       {"ERROR: https://u:s3cret@tw@ce@host", "ERROR: https://host"},
       {"ERROR: https://", "ERROR: https://"},
