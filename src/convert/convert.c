@@ -160,7 +160,7 @@ static rh_status make_buffers(copier *self, const rh_plan *plan, rh_error *error
     if (plan->tensors[i].ne[0] > numbers) numbers = plan->tensors[i].ne[0];
   }
   self->numbers = malloc((size_t)numbers * sizeof *self->numbers);
-  self->encoded = malloc((size_t)numbers * sizeof *self->numbers);  // no type of ours is larger than f32
+  self->encoded = malloc((size_t)numbers * 4);  // no type of ours is larger than f32
   if (self->numbers == NULL || self->encoded == NULL)
     return rh_fail(error, RH_NO_MEMORY, "out of memory for %lld numbers", (long long)numbers);
   return RH_OK;

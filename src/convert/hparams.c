@@ -90,7 +90,8 @@ static rh_status check_activation(const rh_arch *arch, const json_t *c, rh_error
 // (46 and 62 layers) of the embedding's share of a head.
 static rh_status check_gemma_scale(const rh_hparams *h, const json_t *c, rh_error *error) {
   bool large = h->layers == 46 || h->layers == 62;
-  double wanted = large ? (double)(h->embedding / h->heads) : (double)h->head_dim;
+  int64_t share = h->embedding / h->heads;  // whole, as llama.cpp has it
+  double wanted = (double)(large ? share : h->head_dim);
   double given = rh_source_number(c, "query_pre_attn_scalar", wanted);
   if (given == wanted) return RH_OK;
   return rh_fail(error, RH_UNSUPPORTED,

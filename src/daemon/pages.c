@@ -44,10 +44,11 @@ void rh_page_health(rh_daemon *daemon, rh_http_exchange *exchange, const char *i
     json_array_append_new(models, model_health(served));
     failed = failed || rh_member_get_state(rh_served_member(served)) == RH_MEMBER_FAILED;
   }
+  size_t in_flight = daemon->calls.count + daemon->operations.count;
   const char *status = daemon->stopping ? "stopping" : failed ? "degraded" : "ok";
   json_t *root = json_pack("{s:s,s:s,s:f,s:I,s:o}", "status", status, "version", RH_VERSION, "uptime_s",
                            rh_ns_to_s(rh_clock_now_ns() - daemon->started_ns), "requests_in_flight",
-                           (json_int_t)(daemon->calls.count + daemon->operations.count), "models", models);
+                           (json_int_t)in_flight, "models", models);
   if (root == NULL || rh_json_append_value(&answer->body, root) != RH_OK) answer->body.failed = true;
   json_decref(root);
   // A load balancer should stop sending work here; a failed model alone does not make the others useless.

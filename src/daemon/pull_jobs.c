@@ -163,6 +163,12 @@ static rh_status judge(const pull_job *job, int wait_status, const char *complai
                  complaint[0] != '\0' ? "; it said: " : "", complaint);
 }
 
+// What it is stored under, as far as it is known.
+static const char *job_name(const pull_job *job) {
+  const char *name = json_string_value(json_object_get(job->resolved, "name"));
+  return job->name != NULL ? job->name : name != NULL ? name : "";
+}
+
 static void on_ended(void *ctx, int wait_status, const char *complaint) {
   pull_job *job = ctx;
   rh_daemon *daemon = job->daemon;
@@ -170,7 +176,7 @@ static void on_ended(void *ctx, int wait_status, const char *complaint) {
   rh_status status = judge(job, wait_status, complaint, &error);
   const char *result = status == RH_OK ? "ok" : job->cancelled ? "cancelled" : rh_status_name(status);
   rh_metrics_add(daemon->metrics, RH_M_PULLS, &result, 1);
-  RH_LOG(RH_LOG_INFO, "pull ended", rh_log_int("pid", rh_child_pid(job->child)), rh_log_str("result", result),
+  RH_LOG(RH_LOG_INFO, "pull ended", rh_log_str("name", job_name(job)), rh_log_str("result", result),
          rh_log_str("error", status == RH_OK || job->cancelled ? "" : error.message));
   if (status == RH_OK && !job->dry_run) {
     rh_error refresh = {0};

@@ -181,12 +181,11 @@ rh_status rh_share_read(const rh_frame *frame, int32_t *threads, rh_error *error
 rh_status rh_stats_write(rh_dynbuf *out, rh_frame_type type, const rh_worker_stats *stats) {
   json_t *object =
       json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "rss_bytes", (json_int_t)stats->rss_bytes,
-                "vram_bytes", (json_int_t)stats->vram_bytes, "active_runs",
-                (json_int_t)stats->active_runs, "waiting_runs", (json_int_t)stats->waiting_runs, "paused_runs",
-                (json_int_t)stats->paused_runs, "steps", (json_int_t)stats->steps, "prompt_tokens",
-                (json_int_t)stats->prompt_tokens, "cached_tokens", (json_int_t)stats->cached_tokens, "generated_tokens",
-                (json_int_t)stats->generated_tokens, "cancelled_runs", (json_int_t)stats->cancelled_runs, "step_age_ms",
-                stats->step_age_ms);
+                "vram_bytes", (json_int_t)stats->vram_bytes, "active_runs", (json_int_t)stats->active_runs,
+                "waiting_runs", (json_int_t)stats->waiting_runs, "paused_runs", (json_int_t)stats->paused_runs, "steps",
+                (json_int_t)stats->steps, "prompt_tokens", (json_int_t)stats->prompt_tokens, "cached_tokens",
+                (json_int_t)stats->cached_tokens, "generated_tokens", (json_int_t)stats->generated_tokens,
+                "cancelled_runs", (json_int_t)stats->cancelled_runs, "step_age_ms", stats->step_age_ms);
   return rh_frame_encode_object(out, type, 0, object);
 }
 

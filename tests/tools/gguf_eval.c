@@ -80,7 +80,7 @@ static json_t *answer_tokens(const struct llama_model *model, const json_t *requ
 }
 
 static json_t *answer_logits(struct llama_model *model, const json_t *request) {
-  llama_token tokens[TOKENS_MAX];
+  llama_token tokens[TOKENS_MAX] = {0};
   const json_t *given = json_object_get(request, "tokens");
   int32_t count = (int32_t)json_array_size(given);
   if (count < 1 || count > TOKENS_MAX) fail("no tokens, or too many");

@@ -222,6 +222,24 @@ static void test_moving_the_default_that_no_alias_named(void **state) {
   assert_string_equal(meant(yard, ""), "m:v2");
 }
 
+static void test_others_wait_for_a_swap_and_are_not_refused(void **state) {
+  rh_model_yard *yard = *state;
+  yard->options.limits.ram_bytes = 170 * RH_MIB;  // for two
+  begin(yard);
+  rh_yard_call call;
+  rh_yard_client other;
+  assert_int_equal(move(yard, "prod", "m:v2", false, &call, NULL), RH_OK);
+  rh_yard_turn(yard, 20 * RH_NS_PER_MS);
+  rh_yard_ask(yard, &other, "m:v3", "hello");
+  rh_yard_wait(yard, &call);
+  assert_int_equal(call.status, RH_OK);
+  // Until now it had no room: the old model, idle as it is, serves until the new one is ready.
+  assert_int_equal(other.seen.ends + other.seen.errors, 0);
+  rh_yard_answer(yard, &other);
+  assert_int_equal(other.seen.ends, 1);
+  assert_string_equal(meant(yard, "prod"), "m:v2");
+}
+
 static void test_removing_an_alias_ends_its_swap(void **state) {
   rh_model_yard *yard = *state;
   begin(yard);
@@ -277,6 +295,7 @@ int main(void) {
       SWAP_TEST(test_the_old_one_stays_when_somebody_else_needs_it),
       SWAP_TEST(test_the_old_one_stays_when_it_was_asked_for_by_name),
       SWAP_TEST(test_moving_the_default_that_no_alias_named),
+      SWAP_TEST(test_others_wait_for_a_swap_and_are_not_refused),
       SWAP_TEST(test_removing_an_alias_ends_its_swap),
       SWAP_TEST(test_ten_thousand_switches_leak_nothing),
   };
