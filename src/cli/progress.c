@@ -63,6 +63,10 @@ static void fit(char *out, size_t size, const char *text, size_t columns) {
     snprintf(out, size, "%s%*s", text, (int)(columns - own), "");
     return;
   }
+  if (columns == 0) {  // not even room for the ellipsis
+    if (size > 0) out[0] = '\0';
+    return;
+  }
   const char *from = text;
   for (size_t skip = own - columns + 1; skip > 0; skip--) {
     from++;

@@ -521,7 +521,7 @@ def test_a_full_disk_leaves_nothing_of_a_quantization(smollm2, tmp_path, limit):
 def wide_model(folder):
     """One whose rows fill the largest blocks, of 256 numbers."""
     config, _, _ = tiny.make(folder, "llama-tied")
-    config = {**config, "hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 8, "head_dim": 32}
+    config |= {"hidden_size": 256, "intermediate_size": 256, "num_attention_heads": 8, "num_hidden_layers": 1}
     weights = tiny.random_weights(tiny.shapes_of("llama-tied", config), False)
     save_file(weights, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config))

@@ -177,7 +177,7 @@ static void test_killed_in_mid_commit_there_is_the_old_or_the_new(void **state) 
 // --- a full disk ----------------------------------------------------------------------------------------------------
 
 static void fill_up(const char *folder) {
-  char path[600];
+  char path[700];
   static char block[4096];
   snprintf(path, sizeof path, "%s/filler", folder);
   int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
