@@ -41,8 +41,7 @@ static int print_one(const rh_recommendation *found, bool json) {
   printf("%s%s:%s%s  %s (%s, %s)\n", rh_cli_style(stdout, RH_STYLE_BOLD), found->best->name, found->best->version,
          rh_cli_style(stdout, RH_STYLE_OFF), found->best->title, size, found->best->licence);
   printf("%s\n", found->why);
-  if (found->bigger != NULL)
-    printf("Not %s:%s: %s\n", found->bigger->name, found->bigger->version, found->why_not_bigger);
+  if (found->bigger != NULL) printf("Why not a bigger one: %s\n", found->why_not_bigger);
   printf("\nTo get it:  roundhouse pull %s:%s\n", found->best->name, found->best->version);
   return RH_EXIT_OK;
 }

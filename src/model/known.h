@@ -72,7 +72,8 @@ typedef struct rh_recommendation {
   char why_not_bigger[512];
 } rh_recommendation;
 
-// The best catalogue model of `task` ("chat" when NULL) that an engine of this build serves and that fits.
+// The best catalogue model of `task` ("chat" when NULL) that an engine of this build serves, that fits, and that the
+// processor reads a page of text with in half a minute where no GPU does.
 void rh_known_recommend(const rh_hardware *hardware, const char *task, rh_recommendation *out);
 // A smaller version or quantization of the same name that fits, or NULL: the advice of a refusal.
 const rh_known *rh_known_smaller(const rh_known *known, const rh_hardware *hardware);

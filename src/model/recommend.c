@@ -16,6 +16,9 @@
 #define CONTEXT_SERVED 4096
 #define SLOTS_SERVED 4
 #define BYTES_TEXT 32
+// What people wait for before the first word, at most: the reading of a prompt of about a page.
+#define PROMPT_TOKENS 512
+#define PROMPT_SECONDS_MAX 30.0
 
 static int64_t need_of(const rh_known *known) {
   if (known->memory_bytes > 0) return known->memory_bytes;
@@ -65,6 +68,36 @@ static rh_status needs_gpu(const rh_known *known, const rh_hardware *hardware, r
 
 static bool fits_gpu(const rh_known *known, const rh_hardware *hardware) {
   return need_of(known) <= gpu_usable(known, hardware);
+}
+
+// Operations a second of one core on quantized weights: llama.cpp reads 223 tokens/s of a model with 135 million
+// parameters on two cores with AVX2 (docs/benchmarks.md), two operations a parameter; the others by the width of their
+// instructions. A guess that only has to tell seconds from minutes.
+static double core_speed(const char *features) {
+  static const struct {
+    const char *feature;
+    double speed;
+  } speeds[] = {{"amx_int8", 120e9}, {"avx512_vnni", 60e9}, {"avx512f", 45e9}, {"avx2", 30e9},
+                {"i8mm", 40e9},      {"asimddp", 25e9},     {"asimd", 12e9},   {"avx", 12e9}};
+  for (size_t i = 0; i < sizeof speeds / sizeof *speeds; i++) {
+    size_t length = strlen(speeds[i].feature);
+    for (const char *at = features; (at = strstr(at, speeds[i].feature)) != NULL; at += length) {
+      bool begins = at == features || at[-1] == ' ';
+      if (begins && (at[length] == ' ' || at[length] == '\0')) return speeds[i].speed;
+    }
+  }
+  return 5e9;
+}
+
+// Seconds that the processor takes to read a prompt of a page; 0 = a GPU does it, or nobody knows.
+static double prompt_seconds(const rh_known *known, const rh_hardware *hardware) {
+  if (hardware->cores_physical <= 0 || (hardware->gpu_count > 0 && fits_gpu(known, hardware))) return 0;
+  double operations = 2.0 * (double)known->parameters * PROMPT_TOKENS;
+  return operations / (core_speed(hardware->cpu_features) * hardware->cores_physical);
+}
+
+static bool fast_enough(const rh_known *known, const rh_hardware *hardware) {
+  return prompt_seconds(known, hardware) <= PROMPT_SECONDS_MAX;
 }
 
 // Without the advice, which would ask here again.
@@ -137,7 +170,16 @@ static void explain(const rh_hardware *hardware, rh_recommendation *out) {
   rh_error reason = {0};
   if (rh_known_fits(out->bigger, hardware, &reason) != RH_OK) {
     (void)rh_text_copy(out->why_not_bigger, sizeof out->why_not_bigger, reason.message);
+  } else {
+    snprintf(out->why_not_bigger, sizeof out->why_not_bigger,
+             "%.100s:%.100s would fit, but without a GPU for it %d core%s take about %.0f s to read a prompt of %d tokens",
+             out->bigger->name, out->bigger->version, hardware->cores_physical,
+             hardware->cores_physical == 1 ? "" : "s", prompt_seconds(out->bigger, hardware), PROMPT_TOKENS);
   }
+}
+
+static bool suits(const rh_known *known, const rh_hardware *hardware) {
+  return fits(known, hardware) && fast_enough(known, hardware);
 }
 
 void rh_known_recommend(const rh_hardware *hardware, const char *task, rh_recommendation *out) {
@@ -145,13 +187,13 @@ void rh_known_recommend(const rh_hardware *hardware, const char *task, rh_recomm
   const char *wanted = task != NULL ? task : "chat";
   for (size_t i = 0; i < rh_known_count(); i++) {
     const rh_known *known = rh_known_at(i);
-    if (!is_candidate(known, wanted) || !fits(known, hardware)) continue;
+    if (!is_candidate(known, wanted) || !suits(known, hardware)) continue;
     if (out->best == NULL || known->rank > out->best->rank) out->best = known;
   }
   for (size_t i = 0; i < rh_known_count(); i++) {
     const rh_known *known = rh_known_at(i);
     int32_t floor = out->best != NULL ? out->best->rank : 0;
-    if (!is_candidate(known, wanted) || known->rank <= floor || fits(known, hardware)) continue;
+    if (!is_candidate(known, wanted) || known->rank <= floor || suits(known, hardware)) continue;
     if (out->bigger == NULL || known->rank < out->bigger->rank) out->bigger = known;
   }
   explain(hardware, out);

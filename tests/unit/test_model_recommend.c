@@ -60,12 +60,36 @@ static void test_machines_without_gpu(void **state) {
     if (found.best != NULL) assert_true(found.best->memory_bytes <= sizes[i] * 8 / 10);
     if (found.best != NULL) assert_false(found.best->gpu_required);
   }
-  // Half a GiB holds none with room for its cache; 24 hold the best of all.
-  rh_hardware tiny = machine(GIB / 2, 0, 0), large = machine(24 * GIB, 0, 0);
+  // Half a GiB holds none with room for its cache; 64 hold the best of all.
+  rh_hardware tiny = machine(GIB / 2, 0, 0), large = machine(64 * GIB, 0, 0);
   assert_null(checked(&tiny, NULL).best);
   assert_non_null(checked(&tiny, NULL).bigger);
   assert_null(checked(&large, NULL).bigger);
   assert_string_equal(checked(&large, NULL).best->name, "qwen3");
+}
+
+// Memory is not all: two cores would take minutes for a page of text, which sixteen better ones or a GPU read at once.
+static void test_what_a_processor_is_fast_enough_for(void **state) {
+  (void)state;
+  rh_recommendation small, large, gpu;
+  rh_hardware hardware = machine(64 * GIB, 0, 0);
+  hardware.cores_physical = 2;
+  strcpy(hardware.cpu_features, "avx avx2 fma");
+  rh_known_recommend(&hardware, NULL, &small);
+  assert_true(small.best->parameters < 2100000000);
+  assert_non_null(small.bigger);
+  assert_int_equal(rh_known_fits(small.bigger, &hardware, NULL), RH_OK);
+  assert_non_null(strstr(small.why_not_bigger, small.bigger->name));
+  assert_non_null(strstr(small.why_not_bigger, "2 cores"));
+  hardware.cores_physical = 16;
+  strcpy(hardware.cpu_features, "avx avx2 avx512f avx512_vnni");
+  rh_known_recommend(&hardware, NULL, &large);
+  assert_true(large.best->rank > small.best->rank);
+  hardware = machine(64 * GIB, 48 * GIB, 1);
+  hardware.cores_physical = 2;
+  rh_known_recommend(&hardware, NULL, &gpu);
+  assert_null(gpu.bigger);
+  assert_true(gpu.best->parameters > 30000000000);
 }
 
 static void test_what_two_gib_hold(void **state) {
@@ -151,6 +175,7 @@ static void test_other_tasks_and_unknown_machines(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_machines_without_gpu),
+      cmocka_unit_test(test_what_a_processor_is_fast_enough_for),
       cmocka_unit_test(test_what_two_gib_hold),
       cmocka_unit_test(test_machines_with_gpu),
       cmocka_unit_test(test_gpu_required),
