@@ -28,8 +28,10 @@ void rh_admin_copy(rh_operation *operation, const char *from, const char *to, rh
 
 // How a pull is told. Both pointers see pull/pull.h's events, borrowed.
 typedef struct rh_admin_pull_view {
-  json_t *(*line)(const rh_operation *operation, const json_t *event);  // a new value, or NULL for no line
-  void (*done)(rh_operation *operation, const json_t *event);           // answers, or ends the stream
+  // A new value: an object for one line, an array for several, or NULL for none.
+  json_t *(*line)(const rh_operation *operation, const json_t *event);
+  void (*done)(rh_operation *operation, const json_t *event);  // answers, or ends the stream
+  bool once;                                                   // a line equal to the one before it is not told
 } rh_admin_pull_view;
 // Without `stream` nothing is told until the end.
 void rh_admin_pull(rh_operation *operation, const rh_pull_request *request, bool stream,

@@ -12,19 +12,33 @@ typedef struct pull_state {
   const rh_admin_pull_view *view;
   bool stream;
   json_t *latest;  // the newest progress that a slow reader has not been told
+  json_t *said;    // the last line
 } pull_state;
 
 static void on_gone(rh_operation *operation) {
   pull_state *state = operation->state;
   if (state->client != NULL) rh_pull_jobs_leave(state->client);
   json_decref(state->latest);
+  json_decref(state->said);
   free(state);
 }
 
-static void write_line(rh_operation *operation, const json_t *event) {
+static void write_one(rh_operation *operation, json_t *line) {
+  pull_state *state = operation->state;
+  if (state->view->once && json_equal(line, state->said) != 0) return;
+  json_decref(state->said);
+  state->said = json_incref(line);
+  (void)rh_operation_line(operation, json_incref(line));
+}
+
+static void write_event(rh_operation *operation, const json_t *event) {
   const pull_state *state = operation->state;
-  json_t *line = state->view->line(operation, event);
-  if (line != NULL) (void)rh_operation_line(operation, line);
+  json_t *lines = state->view->line(operation, event);
+  size_t index;
+  json_t *line;
+  if (json_is_object(lines)) write_one(operation, lines);
+  json_array_foreach(lines, index, line) write_one(operation, line);
+  json_decref(lines);
 }
 
 static bool is_progress(const json_t *event) {
@@ -40,23 +54,27 @@ static void on_event(void *ctx, const json_t *event) {
     json_decref(state->latest);
     state->latest = json_incref((json_t *)(uintptr_t)event);  // jansson lacks the const
   } else {
-    write_line(operation, event);
+    write_event(operation, event);
   }
 }
 
-static void on_drained(rh_operation *operation) {
+static void tell_latest(rh_operation *operation) {
   pull_state *state = operation->state;
   json_t *latest = state->latest;
   state->latest = NULL;
-  if (latest != NULL) write_line(operation, latest);
+  if (latest != NULL) write_event(operation, latest);
   json_decref(latest);
 }
+
+static void on_drained(rh_operation *operation) { tell_latest(operation); }
 
 static void on_ended(void *ctx, rh_status status, const rh_error *error, const json_t *done) {
   rh_operation *operation = ctx;
   pull_state *state = operation->state;
   state->client = NULL;
   if (operation->answered) return;
+  // The last progress says that all is there: a reader that is slow to the end is told it too.
+  tell_latest(operation);
   if (status != RH_OK)
     rh_operation_fail(operation, error);
   else

@@ -46,13 +46,33 @@ static void fail(change *self, const rh_error *error) {
     free_change(self);
 }
 
+// Somebody else was faster: another client, another daemon, a person.
+static bool is_no_more(const change *self) {
+  rh_model_ref ref;
+  rh_stored stored = {0};
+  rh_error inner = {0};
+  if (self->daemon->store == NULL || rh_model_ref_parse(self->name, &ref, &inner) != RH_OK) return false;
+  rh_status status = rh_store_find(self->daemon->store, &ref, &stored, &inner);
+  rh_stored_release(&stored);
+  return status == RH_NOT_FOUND;
+}
+
+static void fail_change(change *self, const rh_error *error) {
+  rh_error gone = {0};
+  if (is_no_more(self)) {
+    (void)rh_fail_param(&gone, RH_NOT_FOUND, "model", "the model %.150s is not in the store any more", self->name);
+    error = &gone;
+  }
+  rh_operation_fail(self->operation, error);
+}
+
 static void on_changed(void *ctx, rh_status status, const rh_error *error) {
   change *self = ctx;
   self->chore = NULL;
   if (self->operation == NULL)
     free_change(self);
   else if (status != RH_OK)
-    rh_operation_fail(self->operation, error);
+    fail_change(self, error);
   else
     self->then(self->operation, self->served);
 }

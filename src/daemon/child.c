@@ -200,6 +200,7 @@ static rh_status spawn(rh_child *child, const rh_daemon *daemon, const char *con
       .error_output = complaints,
       .extra = -1,
       .own_group = true,
+      .ends_with_us = true,  // when we are killed nobody wants what it does, and its locks must not stay
   };
   rh_status status = rh_subprocess_spawn(&options, &child->pid, error);
   for (size_t i = 0; i < own; i++) free(environment[i]);

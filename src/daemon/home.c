@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// GET /: a plain page for a person, or plain text for a terminal, that says what runs here and what can be asked.
+// GET /: a plain page for a person, or plain text for a terminal, that says what runs here and what can be asked. Ollama's
+// own clients get the one sentence they look for.
 #include <string.h>
 
 #include "base/clock.h"
@@ -82,13 +83,19 @@ static void render_text(const rh_daemon *daemon, rh_dynbuf *out) {
                               "  GET  /v1/models\n  GET  /v1/models/{id}\n  GET  /health\n  GET  /metrics\n"
                               "  GET  /last_request_stats\n"
                               "  GET  /api/models\n  GET  /api/models/status/{id}\n  GET  /api/models/catalogue\n"
-                              "  POST /api/models/load, unload, pin, alias, pull, copy\n  DELETE /api/models/{id}\n");
+                              "  POST /api/models/load, unload, pin, alias, pull, copy\n  DELETE /api/models/{id}\n"
+                              "  Ollama's /api/tags, show, ps, pull, copy, delete, version\n");
 }
 
 void rh_page_home(rh_daemon *daemon, rh_http_exchange *exchange, const char *id, rh_page_answer *answer) {
   (void)id;
   const char *accept = rh_http_header(exchange, "Accept");
-  if (accept != NULL && strstr(accept, "text/html") != NULL) {
+  const char *agent = rh_http_header(exchange, "User-Agent");
+  if (agent != NULL && rh_text_starts_with(agent, "ollama")) {
+    // Its clients look for these words to know that somebody is there.
+    answer->content_type = "text/plain; charset=utf-8";
+    (void)rh_dynbuf_append_text(&answer->body, "Ollama is running");
+  } else if (accept != NULL && strstr(accept, "text/html") != NULL) {
     answer->content_type = "text/html; charset=utf-8";
     render_html(daemon, &answer->body);
   } else {

@@ -10,7 +10,7 @@
 //   gauges.c     what is read when somebody looks at the metrics
 //   routes.c     from a path to who answers it
 //   pages.c      endpoints that run no model and have no body
-//   operation.c  those that have a body, take time or stream lines: admin*.c, ollama.c
+//   operation.c  those that have a body, take time or stream lines: admin*.c, ollama*.c
 //   pull_jobs.c  pulls, each a process of its own
 //   chores.c     changes of the store that may take long, the same way; child.c is what both use
 //   cors.c       which web pages may call us
@@ -71,6 +71,7 @@ struct rh_daemon {
   rh_store *store;  // NULL = it cannot be used
   rh_manager *manager;
   rh_broker_limits limits;
+  json_t *headers;   // what ollama_describe.c read of model files; an object by path
   json_t *unserved;  // what the store has and no engine of this build serves; an array
   rh_metrics *metrics;
   rh_list calls;       // requests that are not done

@@ -216,6 +216,7 @@ void rh_models_close(rh_daemon *daemon) {
   rh_manager_free(daemon->manager);
   rh_store_close(daemon->store);
   json_decref(daemon->unserved);
+  json_decref(daemon->headers);
 }
 
 void rh_models_preload(rh_daemon *daemon) {

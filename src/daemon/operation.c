@@ -2,7 +2,7 @@
 //
 // The life of an operation: found by method and path, begun when its body is whole, answered at once, later, or line by
 // line; counted and logged when the exchange is over. Loop thread only; an operation is freed when http is done with it.
-// What operations do is in admin*.c and ollama.c.
+// What operations do is in admin*.c and ollama*.c.
 #include "daemon/operation.h"
 
 #include <stdlib.h>
@@ -75,6 +75,12 @@ void rh_operation_answer(rh_operation *operation, unsigned status, json_t *value
     rh_operation_fail(operation, &error);
   }
   rh_dynbuf_free(&body);
+}
+
+void rh_operation_answer_empty(rh_operation *operation, unsigned status) {
+  if (operation->answered) return;
+  mark_answered(operation, status);
+  (void)rh_http_respond(operation->exchange, status, NULL, "", 0);
 }
 
 static json_t *error_line(const rh_operation *operation, const rh_error *error) {

@@ -50,6 +50,7 @@ struct rh_member {
   uint64_t ping_ns, pong_ns;
   uint64_t pause_until_ns;  // FAILED: a new start before this is refused
   unsigned deaths;          // in a row, without a healthy while between
+  unsigned load_crashes;    // in a row, without a load that succeeded between
   uint64_t restarts;
   double load_fraction;
   int32_t share;  // threads it may compute with; 0 = all

@@ -176,9 +176,9 @@ void rh_member_on_exit(void *ctx, uint32_t events) {
   rh_runs_lost(member, &lost);
   if (was == RH_MEMBER_DRAINING) {
     RH_LOG(RH_LOG_INFO, "worker unloaded", rh_log_str("model", member->options.name));
-    member->deaths = 0;
+    member->deaths = member->load_crashes = 0;
     rh_member_set_state(member, RH_MEMBER_COLD);
-  } else if (member->load_refused || (was != RH_MEMBER_READY && member->deaths + 1 >= LOAD_CRASHES_MAX)) {
+  } else if (member->load_refused || (was != RH_MEMBER_READY && ++member->load_crashes >= LOAD_CRASHES_MAX)) {
     fail_load(member);
   } else {
     restart(member);
@@ -209,6 +209,7 @@ void rh_member_on_loaded(rh_member *member, const rh_model_info *info) {
   member->info = *info;
   member->has_info = true;
   member->load_fraction = 1;
+  member->load_crashes = 0;
   member->failure = (rh_error){0};
   RH_LOG(RH_LOG_INFO, "model ready", rh_log_str("model", member->options.name), rh_log_int("pid", member->pid),
          rh_log_str("engine", info->engine), rh_log_str("description", info->description),

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
@@ -52,8 +53,14 @@ static bool is_passed(const char *variable) {
   return false;
 }
 
+// A model's keys and values are hundreds of megabytes that are zeroed at every load; in huge pages that is far cheaper, and a
+// swap between models takes about half the time (docs/benchmarks.md). Where the system leaves huge pages to those who ask,
+// malloc asks. A person's own word counts more.
+static char huge_pages[] = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1";
+
 static void pick_environment(char *out[ENVIRONMENT_MAX]) {
   size_t count = 0;
+  if (getenv("GLIBC_TUNABLES") == NULL) out[count++] = huge_pages;
   for (char **at = environ; *at != NULL && count + 1 < ENVIRONMENT_MAX; at++) {
     if (is_passed(*at)) out[count++] = *at;
   }

@@ -126,6 +126,11 @@ void rh_alias_point(rh_manager *manager, rh_alias *alias, rh_served *served) {
   alias->served = served;
   alias->error[0] = '\0';
   (void)rh_text_copy(alias->target, sizeof alias->target, served->spec->name);
+  if (alias->following) {
+    // The store has it already, or by now something newer: written once more, old news would undo that.
+    alias->in_store = true;
+    return;
+  }
   alias->dirty = true;
   uint64_t now = rh_clock_now_ns();
   if (manager->saved_ns == 0 || now - manager->saved_ns >= SAVE_INTERVAL_NS) {
@@ -162,7 +167,11 @@ static void set_from_text(rh_manager *manager, const char *name, const char *tar
 
 static void set_pin(rh_manager *manager, const char *name, const char *word) {
   rh_served *served = rh_manager_find(manager, name, NULL);
-  if (served != NULL) served->pinned = strcmp(word, "true") == 0;
+  bool pinned = strcmp(word, "true") == 0;
+  if (served == NULL || served->pinned == pinned) return;
+  served->pinned = pinned;
+  if (pinned) served->leave_when_idle = false;
+  rh_served_arm_idle(served);
 }
 
 rh_status rh_aliases_load(rh_manager *manager, rh_error *error) {
@@ -193,10 +202,17 @@ rh_status rh_aliases_load(rh_manager *manager, rh_error *error) {
 
 // --- other processes -----------------------------------------------------------------------------------------------
 
+// A move that was asked for here comes after what the store says, and one to the same model goes on.
+static bool moves_already(const rh_alias *alias, const char *target) {
+  if (alias->dirty) return true;
+  if (alias->swap == NULL) return false;
+  return !alias->following || strcmp(rh_swap_target(alias->swap)->spec->name, target) == 0;
+}
+
 static void follow_one(rh_manager *manager, const char *name, const char *target) {
   rh_alias *alias = rh_alias_find(manager, name);
-  if (alias != NULL && (alias->dirty || alias->swap != NULL)) return;
-  if (alias != NULL && strcmp(alias->target, target) == 0) {
+  if (alias != NULL && moves_already(alias, target)) return;
+  if (alias != NULL && alias->swap == NULL && strcmp(alias->target, target) == 0) {
     alias->in_store = true;
     return;
   }
@@ -204,11 +220,12 @@ static void follow_one(rh_manager *manager, const char *name, const char *target
   rh_error error = {0};
   if (alias != NULL && served != NULL) {
     // As if it had been asked for here: what runs is not disturbed.
-    if (rh_manager_alias(manager, name, served, false, NULL, NULL, &error) == RH_OK) return;
+    if (rh_swap_follow(manager, alias, served, &error) == RH_OK) return;
     RH_LOG(RH_LOG_WARN, "an alias of the store was not followed", rh_log_str("alias", name),
            rh_log_str("error", error.message));
     return;
   }
+  if (alias != NULL && alias->swap != NULL) rh_swap_cancel(alias->swap, RH_CANCELLED, "it was moved elsewhere");
   set_from_text(manager, name, target, true);
   alias = rh_alias_find(manager, name);
   if (alias != NULL) alias->served = served;
@@ -218,13 +235,14 @@ static void follow_one(rh_manager *manager, const char *name, const char *target
 static void forget_others(rh_manager *manager, const json_t *stored) {
   for (size_t i = manager->alias_count; i > 0; i--) {
     rh_alias *alias = manager->aliases[i - 1];
-    if (!alias->in_store || alias->dirty || alias->swap != NULL) continue;
+    if (!alias->in_store || alias->dirty || (alias->swap != NULL && !alias->following)) continue;
     if (json_object_get(stored, alias->name) != NULL) continue;
     const char *configured = json_string_value(json_object_get(manager->alias_config, alias->name));
     if (configured == NULL) {
       rh_alias_remove(manager, alias);
       continue;
     }
+    if (alias->swap != NULL) rh_swap_cancel(alias->swap, RH_CANCELLED, "the alias was removed");
     (void)rh_text_copy(alias->target, sizeof alias->target, configured);
     alias->in_store = false;
     alias->served = rh_manager_match(manager, configured);

@@ -41,6 +41,7 @@ static rh_status collect_one(rh_catalogue *out, const rh_stored *stored, const r
   spec.source = lend(stored->source);
   spec.licence = lend(stored->licence);
   spec.task = lend(stored->task);
+  spec.architecture = lend(stored->architecture);
   spec.quantization = lend(stored->quantization);
   spec.digest = (char *)(uintptr_t)digest_of(stored, digest, sizeof digest);
   spec.parameters = stored->parameters;

@@ -30,6 +30,7 @@ typedef struct rh_alias {
   char error[256];                     // why the last swap failed
   bool in_store;                       // the store knows it (and may forget it)
   bool dirty;                          // moved, and not written to the store yet
+  bool following;                      // its last move, or the one under way, is one that the store told of
 } rh_alias;
 
 struct rh_manager {
@@ -164,6 +165,8 @@ bool rh_served_has_alias(const rh_served *served, const rh_alias *except);
 // swap.c
 rh_status rh_swap_begin(rh_manager *manager, rh_alias *alias, rh_served *old, rh_served *target, bool replace,
                         rh_manager_waiter *waiter, rh_error *error) RH_MUST_CHECK;
+// As the admin call, for a move that another process made and wrote down: it is not written once more.
+rh_status rh_swap_follow(rh_manager *manager, rh_alias *alias, rh_served *target, rh_error *error) RH_MUST_CHECK;
 void rh_swap_cancel(rh_swap *swap, rh_status status, const char *why);
 void rh_swap_drop_model(rh_manager *manager, const rh_served *served);  // it vanishes: swaps to it fail
 void rh_swaps_cancel(rh_manager *manager, const char *why);
@@ -189,7 +192,8 @@ void rh_tidy_close(rh_manager *manager);
 void rh_tidy_soon(rh_manager *manager);
 void rh_tidy_sample_soon(rh_manager *manager);
 void rh_watch_open(rh_manager *manager);
-void rh_watch_again(rh_manager *manager);  // folders that did not exist before
+void rh_watch_again(rh_manager *manager);       // folders that did not exist before
+void rh_watch_look_again(rh_manager *manager);  // as after a change, in a moment
 // Changes that were not looked at yet: looks now. True when there were some. So that a request right after a pull finds
 // the model.
 bool rh_watch_catch_up(rh_manager *manager);

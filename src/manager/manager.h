@@ -27,8 +27,8 @@ typedef struct rh_served rh_served;
 typedef enum rh_manager_event_kind {
   RH_MANAGER_LOADED,       // ready; `seconds` since it was first wanted, waiting for memory included
   RH_MANAGER_LOAD_FAILED,  // `detail`: the status' name
-  RH_MANAGER_LEFT,         // out of memory again; `detail`: "memory", "idle", "asked", "swap", "removed", "shutdown", ...
-  RH_MANAGER_SWAPPED,      // a hot swap ended; `detail`: "ok", "failed", "replaced"
+  RH_MANAGER_LEFT,     // out of memory again; `detail`: "memory", "idle", "asked", "swap", "removed", "shutdown", ...
+  RH_MANAGER_SWAPPED,  // a hot swap ended; `detail`: "ok", "failed", "replaced"
 } rh_manager_event_kind;
 
 typedef struct rh_manager_event {
@@ -41,16 +41,16 @@ typedef struct rh_manager_event {
 typedef struct rh_manager_options {
   rh_loop *loop;
   rh_sched *sched;
-  rh_store *store;              // borrowed; NULL = nothing is remembered
-  rh_member_options member;     // timeouts and worker path; name and load are filled in for each model
+  rh_store *store;           // borrowed; NULL = nothing is remembered
+  rh_member_options member;  // timeouts and worker path; name and load are filled in for each model
   rh_broker_limits limits;
-  uint64_t keep_alive_ns;       // idle time after which a model leaves; UINT64_MAX = never, 0 = at once
-  uint64_t tidy_interval_ns;    // background work: watermark, preloading, remembering
-  size_t preload_top;           // keep the K most asked-for models loaded while there is room; 0 = off
-  const char *default_model;    // what "" and the alias "default" mean; "" = the first by name
-  const json_t *aliases;        // from the configuration; those in the store win. May be NULL
-  const char *changed_path;     // the store's `changed` file and ...
-  const char *models_dir;       // ... the models folder are watched; NULL = not
+  uint64_t keep_alive_ns;     // idle time after which a model leaves; UINT64_MAX = never, 0 = at once
+  uint64_t tidy_interval_ns;  // background work: watermark, preloading, remembering
+  size_t preload_top;         // keep the K most asked-for models loaded while there is room; 0 = off
+  const char *default_model;  // what "" and the alias "default" mean; "" = the first by name
+  const json_t *aliases;      // from the configuration; those in the store win. May be NULL
+  const char *changed_path;   // the store's `changed` file and ...
+  const char *models_dir;     // ... the models folder are watched; NULL = not
   // Fill `out` with every model there is now (configuration, store, folders). Called at the start and after changes.
   rh_status (*collect)(void *ctx, rh_catalogue *out, rh_error *error);
   // The last running thing has left: for the end of the daemon.
@@ -90,8 +90,8 @@ const rh_model_spec *rh_served_spec(const rh_served *served);
 rh_member *rh_served_member(const rh_served *served);
 rh_sched_model *rh_served_queue(const rh_served *served);
 bool rh_served_pinned(const rh_served *served);
-uint64_t rh_served_last_used_ns(const rh_served *served);   // monotonic; 0 = never
-uint64_t rh_served_expires_ns(const rh_served *served);     // when its idle time ends; 0 = it does not
+uint64_t rh_served_last_used_ns(const rh_served *served);  // monotonic; 0 = never
+uint64_t rh_served_expires_ns(const rh_served *served);    // when its idle time ends; 0 = it does not
 void rh_served_need(const rh_served *served, rh_need *out);
 // {"name","version","state","engine","format","quantization","memory":{...},"slots","context","pinned","aliases":[...],
 //  "last_used_s","load_ms","load_fraction","queued","active","keep_alive_s","expires_in_s","pid","error"?,...}
@@ -131,8 +131,7 @@ rh_status rh_manager_pin(rh_manager *manager, rh_served *served, bool pinned, rh
 // and `done` gets the reason. A second call for the same alias replaces a swap under way (its `done` gets RH_CANCELLED).
 // When both do not fit: RH_NO_ROOM with the numbers, unless `replace`: then the old one leaves first and requests wait.
 rh_status rh_manager_alias(rh_manager *manager, const char *alias, rh_served *target, bool replace,
-                           const rh_manager_callback *callback, rh_manager_waiter **out,
-                           rh_error *error) RH_MUST_CHECK;
+                           const rh_manager_callback *callback, rh_manager_waiter **out, rh_error *error) RH_MUST_CHECK;
 
 // What loading it would evict (rh_broker_plan).
 json_t *rh_manager_plan(rh_manager *manager, rh_served *served);

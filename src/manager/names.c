@@ -171,6 +171,15 @@ static rh_served *ignoring_case(const rh_manager *manager, const char *name) {
   return strcmp(lower, name) != 0 ? rh_manager_match(manager, lower) : NULL;
 }
 
+// What was pulled by another name of the catalogue ("smollm2:135m") is asked for by it too.
+static rh_served *by_catalogue(const rh_manager *manager, const char *name) {
+  char full[2 * RH_MODEL_NAME_MAX + 2];
+  const rh_known *known = rh_known_find(name);
+  if (known == NULL) return NULL;
+  snprintf(full, sizeof full, "%s:%s", known->name, known->version);
+  return rh_manager_find(manager, full, NULL);
+}
+
 static rh_status resolve_named(rh_manager *manager, const char *name, rh_resolution *out, bool *nowhere,
                                rh_error *error) {
   *nowhere = false;
@@ -193,6 +202,11 @@ static rh_status resolve_named(rh_manager *manager, const char *name, rh_resolut
   }
   for (size_t i = 0; i < manager->alias_count; i++) {
     if (strcasecmp(manager->aliases[i]->name, name) == 0) return by_alias(out, manager->aliases[i], error);
+  }
+  served = by_catalogue(manager, name);
+  if (served != NULL) {
+    snprintf(out->reason, sizeof out->reason, "the catalogue's %.128s", name);
+    return found(out, served, true, error);
   }
   *nowhere = true;
   return RH_NOT_FOUND;

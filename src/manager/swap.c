@@ -74,6 +74,8 @@ static void end(rh_swap *swap, const char *how, rh_status status, const rh_error
   swap->job = NULL;
   if (swap->waiter != NULL) rh_waiter_finish(swap->waiter, status, error);
   swap->alias->swap = NULL;
+  // What others wrote of the alias meanwhile was left alone, because this would have come after it.
+  if (status != RH_OK && !swap->alias->following) rh_watch_look_again(manager);
   rh_list_remove(&manager->swaps, &swap->node);
   release_models(swap);
   rh_manager_happened(manager, RH_MANAGER_SWAPPED, swap->target, how, rh_ns_to_s(rh_clock_now_ns() - swap->began_ns));
@@ -320,6 +322,8 @@ rh_status rh_manager_alias(rh_manager *manager, const char *alias, rh_served *ta
   rh_manager_waiter *waiter = NULL;
   rh_status status = rh_waiter_new(manager, target, callback, &waiter, error);
   if (status != RH_OK) return status;
+  rh_alias *known = rh_alias_find(manager, alias);
+  if (known != NULL) known->following = false;
   status = target == NULL ? remove_alias(manager, alias, waiter, error)
                           : move_alias(manager, alias, target, replace, waiter, error);
   if (status != RH_OK) {
@@ -328,4 +332,14 @@ rh_status rh_manager_alias(rh_manager *manager, const char *alias, rh_served *ta
   }
   if (out != NULL) *out = waiter;
   return RH_OK;
+}
+
+rh_status rh_swap_follow(rh_manager *manager, rh_alias *alias, rh_served *target, rh_error *error) {
+  rh_manager_waiter *waiter = NULL;
+  rh_status status = rh_waiter_new(manager, target, NULL, &waiter, error);
+  if (status != RH_OK) return status;
+  alias->following = true;
+  status = move_alias(manager, alias->name, target, false, waiter, error);
+  if (status != RH_OK) rh_waiter_free(waiter);
+  return status;
 }

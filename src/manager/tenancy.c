@@ -97,6 +97,10 @@ static const rh_served *smaller_here(const rh_served *served) {
   return best;
 }
 
+static bool has_gpu(const rh_manager *manager) {
+  return manager->options.limits.gpu_count > 0 || manager->hardware.gpu_count > 0;
+}
+
 static void append_advice(const rh_served *served, rh_error *error) {
   if (error == NULL) return;
   size_t used = strlen(error->message);
@@ -116,11 +120,10 @@ static void append_advice(const rh_served *served, rh_error *error) {
              smaller->version, bytes);
     return;
   }
-  snprintf(end, room, "; use a smaller quantization or a shorter \"context\", or fewer \"slots\"");
-}
-
-static bool has_gpu(const rh_manager *manager) {
-  return manager->options.limits.gpu_count > 0 || manager->hardware.gpu_count > 0;
+  if (served->spec->gpu_required && !has_gpu(served->manager))
+    snprintf(end, room, "; choose a model for processors (`roundhouse recommend` names one)");
+  else
+    snprintf(end, room, "; a smaller quantization, a shorter \"context\" or fewer \"slots\" need less");
 }
 
 rh_status rh_served_check_failed(const rh_served *served, rh_error *error) {

@@ -98,6 +98,11 @@ void rh_watch_again(rh_manager *manager) {
   if (late && manager->served != NULL) rh_loop_timer_set(manager->loop, &manager->debounce, DEBOUNCE_NS);
 }
 
+void rh_watch_look_again(rh_manager *manager) {
+  if (manager->inotify.fd < 0 || manager->leaving) return;
+  rh_loop_timer_set(manager->loop, &manager->debounce, DEBOUNCE_NS);
+}
+
 bool rh_watch_catch_up(rh_manager *manager) {
   if (manager->inotify.fd < 0 || manager->leaving) return false;
   on_event(manager, EPOLLIN);

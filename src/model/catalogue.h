@@ -27,17 +27,18 @@ typedef struct rh_model_spec {
   int64_t file_bytes;  // of all its files; 0 when there is none
   int64_t modified_s;  // the file's time; `created` of GET /v1/models
   // How it is kept in memory.
-  int64_t keep_alive;        // ns, or one of the two words above
-  char *keep_alive_text;     // as the configuration has it; NULL = not set there
-  bool pinned;               // never evicted
-  uint64_t memory_bytes;     // what a load takes, when a person knows better than the estimate; 0 = estimate
+  int64_t keep_alive;         // ns, or one of the two words above
+  char *keep_alive_text;      // as the configuration has it; NULL = not set there
+  bool pinned;                // never evicted
+  uint64_t memory_bytes;      // what a load takes, when a person knows better than the estimate; 0 = estimate
   uint64_t memory_min_bytes;  // a machine with less RAM is refused; 0 = none
   bool gpu_required;
   // What is known of it besides.
   rh_model_origin origin;
   rh_format format;
-  char *source, *licence, *task, *quantization, *digest;  // each may be NULL; digest: "sha256:..." of its main file
-  int64_t parameters, context_trained;                    // 0 = unknown
+  // Each may be NULL; digest: "sha256:..." of its main file.
+  char *source, *licence, *task, *architecture, *quantization, *digest;
+  int64_t parameters, context_trained;  // 0 = unknown
 } rh_model_spec;
 
 typedef struct rh_catalogue rh_catalogue;

@@ -128,6 +128,8 @@ typedef struct parse {
   rh_gguf_shape *shape;  // NULL when nobody wants it
   rh_error *error;
   bool has_file_type;
+  const char *wanted;  // NULL, or the key of the one text that is looked for
+  text_view found;
 } parse;
 
 // A key's name without the architecture that it begins with; length 0 when it belongs to something else.
@@ -214,7 +216,9 @@ static rh_status read_pair(parse *p) {
   if (type == TYPE_ARRAY) return read_array(p, key);
   if (type == TYPE_STRING) {
     text_view value = take_text(&p->in);
-    if (!p->in.short_of_bytes) note_text(p, key, value);
+    if (p->in.short_of_bytes) return RH_OK;
+    if (p->wanted != NULL && text_equals(key, p->wanted)) p->found = value;
+    note_text(p, key, value);
     return RH_OK;
   }
   uint64_t value = take_unsigned(&p->in, type_bytes[type]);
@@ -294,6 +298,13 @@ bool rh_gguf_has_magic(const void *bytes, size_t length) {
   return length >= RH_GGUF_MAGIC_BYTES && memcmp(bytes, "GGUF", RH_GGUF_MAGIC_BYTES) == 0;
 }
 
+static rh_status cut_off(size_t length, bool complete, rh_error *error) {
+  if (!complete) return RH_AGAIN;
+  return rh_fail(error, RH_INVALID,
+                 length < RH_GGUF_MAGIC_BYTES ? "it is not a GGUF file"
+                                              : "the GGUF header is cut off; the file was not downloaded completely");
+}
+
 rh_status rh_gguf_parse_summary(const void *bytes, size_t length, bool complete, rh_gguf_summary *out,
                                 rh_error *error) {
   return rh_gguf_parse(bytes, length, complete, out, NULL, error);
@@ -312,9 +323,25 @@ rh_status rh_gguf_parse(const void *bytes, size_t length, bool complete, rh_gguf
   rh_status status = read_counts(&p, &pairs);
   for (uint64_t i = 0; status == RH_OK && i < pairs && !p.in.short_of_bytes; i++) status = read_pair(&p);
   if (status == RH_OK && !p.in.short_of_bytes) status = read_tensors(&p);
-  if (status != RH_OK || !p.in.short_of_bytes) return status;
-  if (!complete) return RH_AGAIN;
-  return rh_fail(error, RH_INVALID,
-                 length < RH_GGUF_MAGIC_BYTES ? "it is not a GGUF file"
-                                              : "the GGUF header is cut off; the file was not downloaded completely");
+  return status != RH_OK || !p.in.short_of_bytes ? status : cut_off(length, complete, error);
+}
+
+rh_status rh_gguf_parse_text(const void *bytes, size_t length, bool complete, const char *key, const char **text,
+                             size_t *text_length, rh_error *error) {
+  assert(key != NULL && text != NULL && text_length != NULL && (bytes != NULL || length == 0));
+  rh_gguf_summary summary = {0};
+  parse p = {.in = {.at = bytes, .left = length}, .out = &summary, .error = error, .wanted = key};
+  if (length >= RH_GGUF_MAGIC_BYTES && !rh_gguf_has_magic(bytes, length)) {
+    return rh_fail(error, RH_INVALID, "it is not a GGUF file");
+  }
+  uint64_t pairs = 0;
+  rh_status status = read_counts(&p, &pairs);
+  for (uint64_t i = 0; status == RH_OK && i < pairs && !p.in.short_of_bytes && p.found.bytes == NULL; i++) {
+    status = read_pair(&p);
+  }
+  *text = p.found.bytes;
+  *text_length = p.found.length;
+  if (status != RH_OK || p.found.bytes != NULL) return status;
+  if (p.in.short_of_bytes) return cut_off(length, complete, error);
+  return rh_fail(error, RH_NOT_FOUND, "the GGUF header has no text \"%.64s\"", key);
 }

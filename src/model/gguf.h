@@ -49,8 +49,15 @@ rh_status rh_gguf_parse(const void *bytes, size_t length, bool complete, rh_gguf
 rh_status rh_gguf_parse_summary(const void *bytes, size_t length, bool complete, rh_gguf_summary *out,
                                 rh_error *error) RH_MUST_CHECK;
 
+// One text of the header by its key, such as "tokenizer.chat_template"; *text points into `bytes` and is not terminated.
+// RH_NOT_FOUND: the header has no text of that name. Otherwise as above.
+rh_status rh_gguf_parse_text(const void *bytes, size_t length, bool complete, const char *key, const char **text,
+                             size_t *text_length, rh_error *error) RH_MUST_CHECK;
+
 // The same from a file (gguf_file.c). rh_gguf_read_summary in catalogue.h is this without the shape.
 rh_status rh_gguf_read(const char *path, rh_gguf_summary *out, rh_gguf_shape *shape, rh_error *error) RH_MUST_CHECK;
+// The caller frees *out. RH_INVALID for one that is no UTF-8 or holds a NUL.
+rh_status rh_gguf_read_text(const char *path, const char *key, char **out, rh_error *error) RH_MUST_CHECK;
 
 // --- between gguf.c and gguf_shape.c ---------------------------------------------------------------------------------
 

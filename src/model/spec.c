@@ -13,6 +13,7 @@ static const size_t texts[] = {
     offsetof(rh_model_spec, name),         offsetof(rh_model_spec, engine),  offsetof(rh_model_spec, path),
     offsetof(rh_model_spec, source),       offsetof(rh_model_spec, licence), offsetof(rh_model_spec, task),
     offsetof(rh_model_spec, quantization), offsetof(rh_model_spec, digest),  offsetof(rh_model_spec, keep_alive_text),
+    offsetof(rh_model_spec, architecture),
 };
 #define TEXTS (sizeof texts / sizeof *texts)
 

@@ -97,8 +97,8 @@ static int64_t budget_of(const rh_broker *broker, bool gpu) {
 static void say_never(words *out, const rh_broker *broker, const rh_tenant_view *view, bool gpu) {
   char text[SIZE_TEXT];
   say_need(out, view, gpu);
-  say(out, ", the budget is %s; choose a smaller quantization or context, or raise \"%s\"",
-      size_of(text, budget_of(broker, gpu)), gpu ? "gpu_memory_budget" : "memory_budget");
+  say(out, ", the budget is %s; raise \"%s\"", size_of(text, budget_of(broker, gpu)),
+      gpu ? "gpu_memory_budget" : "memory_budget");
 }
 
 static void say_taken(words *out, const rh_broker *broker, const rh_policy_item *items, size_t count,

@@ -87,7 +87,7 @@ static void say_goodbye(rh_executor *executor) {
   (void)rh_fail(&error, RH_UNAVAILABLE, "The model is being unloaded.");
   rh_worker_runs_end(&executor->runs, &error);
   rh_port_flush(executor->port);
-  unload(executor);
+  // The model is not freed: the end of the process returns its memory at once, which taking it apart only delays.
   rh_dynbuf *out = rh_port_begin(executor->port);
   rh_port_end(executor->port, rh_plain_write(out, RH_FRAME_GOODBYE, 0));
   RH_LOG(RH_LOG_INFO, "model unloaded", rh_log_int("cancelled_runs", (int64_t)executor->runs.cancelled));

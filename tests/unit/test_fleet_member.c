@@ -229,6 +229,24 @@ static void test_one_crash_while_loading_is_survived(void **state) {
   unlink(file);
 }
 
+// A death in service says nothing about the file: the load after it may be tried as often as any other.
+static void test_a_death_in_service_is_no_load_that_crashed(void **state) {
+  (void)state;
+  rh_bench bench;
+  rh_member_options options = rh_fake_options("fake:load_delay_ms=100");
+  open_bench(&bench, &options);
+  for (int i = 0; i < 3; i++) {
+    reach(&bench, RH_MEMBER_READY);
+    kill(rh_member_pid(bench.member), SIGKILL);
+    reach(&bench, RH_MEMBER_LOADING);
+    kill(rh_member_pid(bench.member), SIGKILL);
+    reach(&bench, RH_MEMBER_BACKOFF);
+  }
+  reach(&bench, RH_MEMBER_READY);
+  assert_int_equal(bench.states[RH_MEMBER_FAILED], 0);
+  close_bench(&bench);
+}
+
 static void test_a_load_that_hangs_is_killed(void **state) {
   (void)state;
   rh_bench bench;
@@ -284,6 +302,7 @@ int main(void) {
       cmocka_unit_test(test_a_failed_load_says_why),
       cmocka_unit_test(test_a_crash_while_loading_is_tried_twice),
       cmocka_unit_test(test_one_crash_while_loading_is_survived),
+      cmocka_unit_test(test_a_death_in_service_is_no_load_that_crashed),
       cmocka_unit_test(test_a_load_that_hangs_is_killed),
       cmocka_unit_test(test_a_missing_worker_is_a_clear_error),
       cmocka_unit_test(test_a_program_that_speaks_nonsense_is_killed),

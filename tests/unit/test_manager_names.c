@@ -150,6 +150,15 @@ static void test_aliases_and_pins_are_remembered(void **state) {
   expect_unknown(yard, "second", "not served here");
 }
 
+static void test_other_names_of_the_catalogue(void **state) {
+  rh_model_yard *yard = *state;
+  rh_yard_add(yard, "smollm2:135m-instruct-q4_1", "{\"path\":\"fake:\"}");
+  rh_yard_open(yard);
+  expect(yard, "smollm2:135m", "smollm2:135m-instruct-q4_1", "the catalogue's smollm2:135m");
+  expect(yard, "SmolLM2-135M-Instruct", "smollm2:135m-instruct-q4_1", "the catalogue's SmolLM2-135M-Instruct");
+  expect_unknown(yard, "smollm2:360m", "the catalogue has it");
+}
+
 #define NAMES_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -162,6 +171,7 @@ int main(void) {
       NAMES_TEST(test_a_server_without_models_says_so),
       NAMES_TEST(test_names_that_cannot_be_aliases),
       NAMES_TEST(test_aliases_and_pins_are_remembered),
+      NAMES_TEST(test_other_names_of_the_catalogue),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

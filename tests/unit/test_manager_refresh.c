@@ -241,6 +241,77 @@ static void test_aliases_of_another_process_are_followed(void **state) {
   rh_store_close(other);
 }
 
+static const char *stored_alias(rh_store *store, const char *name) {
+  static char text[64];
+  json_t *all = NULL;
+  assert_int_equal(rh_store_aliases(store, &all, NULL), RH_OK);
+  snprintf(text, sizeof text, "%s", json_string_value(json_object_get(all, name)));
+  json_decref(all);
+  return text;
+}
+
+static bool one_swapped(void *ctx) {
+  const rh_model_yard *yard = ctx;
+  return yard->swapped > 0;
+}
+
+// Following takes as long as a load. What is written meanwhile is newer than what is being followed.
+static void test_following_slowly_undoes_nothing(void **state) {
+  rh_model_yard *yard = *state;
+  yard->models[1].json = "{\"path\":\"fake:load_delay_ms=200\"}";
+  rh_yard_open(yard);
+  assert_int_equal(rh_manager_alias(yard->manager, "prod", rh_yard_find(yard, "a"), false, NULL, NULL, NULL), RH_OK);
+  rh_yard_load(yard, "a");
+  rh_store *other = NULL;
+  assert_int_equal(rh_store_open(yard->folder, false, &other, NULL), RH_OK);
+  // Not noticed before the swap has ended: what was written stays, and is followed then.
+  assert_int_equal(rh_store_alias_set(other, "prod", "b", NULL), RH_OK);
+  refresh(yard);
+  assert_int_equal(rh_store_alias_set(other, "prod", "a", NULL), RH_OK);
+  assert_true(rh_run_until(yard->loop, one_swapped, yard));
+  assert_string_equal(rh_served_spec(rh_yard_find(yard, "prod"))->name, "b");
+  rh_yard_turn(yard, 1200 * RH_NS_PER_MS);
+  assert_string_equal(stored_alias(other, "prod"), "a");
+  yard->swapped = 0;
+  refresh(yard);
+  assert_true(rh_run_until(yard->loop, one_swapped, yard));
+  assert_string_equal(rh_served_spec(rh_yard_find(yard, "prod"))->name, "a");
+  // Noticed while the swap is under way: it is given up.
+  rh_manager_callback gone = {0};
+  assert_int_equal(rh_manager_unload(yard->manager, rh_yard_find(yard, "b"), true, &gone, NULL, NULL), RH_OK);
+  rh_yard_turn(yard, 200 * RH_NS_PER_MS);
+  yard->swapped = 0;
+  assert_int_equal(rh_store_alias_set(other, "prod", "b", NULL), RH_OK);
+  refresh(yard);
+  rh_yard_turn(yard, 50 * RH_NS_PER_MS);
+  assert_int_equal(yard->swapped, 0);
+  assert_int_equal(rh_store_alias_set(other, "prod", "a", NULL), RH_OK);
+  refresh(yard);
+  assert_int_equal(yard->swapped, 1);
+  rh_yard_turn(yard, 500 * RH_NS_PER_MS);
+  assert_string_equal(rh_served_spec(rh_yard_find(yard, "prod"))->name, "a");
+  assert_string_equal(stored_alias(other, "prod"), "a");
+  rh_store_close(other);
+}
+
+static void test_an_alias_removed_elsewhere_ends_its_following(void **state) {
+  rh_model_yard *yard = *state;
+  yard->models[1].json = "{\"path\":\"fake:load_delay_ms=200\"}";
+  rh_yard_open(yard);
+  assert_int_equal(rh_manager_alias(yard->manager, "prod", rh_yard_find(yard, "a"), false, NULL, NULL, NULL), RH_OK);
+  rh_yard_load(yard, "a");
+  rh_store *other = NULL;
+  assert_int_equal(rh_store_open(yard->folder, false, &other, NULL), RH_OK);
+  assert_int_equal(rh_store_alias_set(other, "prod", "b", NULL), RH_OK);
+  refresh(yard);
+  assert_int_equal(rh_store_alias_set(other, "prod", NULL, NULL), RH_OK);
+  refresh(yard);
+  assert_int_equal(resolve(yard, "prod", NULL), RH_NOT_FOUND);
+  rh_yard_turn(yard, 400 * RH_NS_PER_MS);
+  assert_int_equal(resolve(yard, "prod", NULL), RH_NOT_FOUND);
+  rh_store_close(other);
+}
+
 // --- the store -----------------------------------------------------------------------------------------------------
 
 static void test_stored_models_become_specs(void **state) {
@@ -302,6 +373,8 @@ int main(void) {
       REFRESH_TEST(test_a_change_on_disk_is_noticed),
       REFRESH_TEST(test_a_request_right_after_a_pull_finds_the_model),
       REFRESH_TEST(test_aliases_of_another_process_are_followed),
+      REFRESH_TEST(test_following_slowly_undoes_nothing),
+      REFRESH_TEST(test_an_alias_removed_elsewhere_ends_its_following),
       cmocka_unit_test(test_stored_models_become_specs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -314,6 +314,89 @@ static void test_what_is_no_file(void **state) {
   unlink(path);
 }
 
+static void check_text(const rh_dynbuf *model, const char *key, const char *expected) {
+  const char *text = NULL;
+  size_t length = 0;
+  rh_error error = {0};
+  assert_int_equal(rh_gguf_parse_text(model->data, model->length, true, key, &text, &length, &error), RH_OK);
+  assert_int_equal(length, strlen(expected));
+  assert_memory_equal(text, expected, length);
+}
+
+static void test_one_text_of_the_header(void **state) {
+  (void)state;
+  rh_dynbuf model;
+  const char *text = NULL;
+  size_t length = 0;
+  rh_error error = {0};
+  make_model(&model, true);
+  check_text(&model, "general.architecture", "llama");
+  check_text(&model, "general.name", "A \x1b[31mname");
+  check_text(&model, "tokenizer.chat_template", "{{ messages }}");
+  // No such key, the beginning of one, and one that is no text.
+  static const char *const others[] = {"nope", "tokenizer.chat", "", "llama.context_length", "tokenizer.ggml.tokens"};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+    rh_status status = rh_gguf_parse_text(model.data, model.length, true, others[i], &text, &length, &error);
+    assert_int_equal(status, RH_NOT_FOUND);
+    assert_null(text);
+  }
+  // Every prefix, in an allocation of exactly its size: it is found or more is asked for, and nothing past it is read.
+  size_t found = 0;
+  for (size_t size = 0; size < model.length; size++) {
+    char *copy = malloc(size + 1);
+    memcpy(copy + 1, model.data, size);
+    rh_status status = rh_gguf_parse_text(copy + 1, size, false, "tokenizer.chat_template", &text, &length, &error);
+    assert_true(status == RH_OK || status == RH_AGAIN);
+    if (status == RH_OK) found++;
+    if (status == RH_OK) assert_memory_equal(text, "{{ messages }}", length);
+    free(copy);
+  }
+  assert_true(found > 0);
+  rh_dynbuf_free(&model);
+}
+
+static rh_status read_template(const char *bytes, size_t length, char **text, rh_error *error) {
+  rh_dynbuf out;
+  rh_dynbuf_init(&out, (size_t)4 << 20);
+  put_head(&out, 3, 0, 3);
+  put_string_pair(&out, "general.architecture", "late");
+  // More than the first window holds.
+  put_text(&out, "tokenizer.ggml.scores");
+  put(&out, 9, 4);
+  put(&out, 6, 4);
+  put(&out, 150000, 8);
+  for (size_t i = 0; i < 150000; i++) put(&out, 0, 4);
+  put_text(&out, "tokenizer.chat_template");
+  put(&out, 8, 4);
+  put(&out, length, 8);
+  (void)rh_dynbuf_append(&out, bytes, length);
+  assert_false(out.failed);
+  char path[] = "/tmp/rh-gguf-XXXXXX";
+  int fd = mkstemp(path);
+  assert_int_equal(write(fd, out.data, out.length), (ssize_t)out.length);
+  close(fd);
+  rh_dynbuf_free(&out);
+  rh_status status = rh_gguf_read_text(path, "tokenizer.chat_template", text, error);
+  unlink(path);
+  return status;
+}
+
+static void test_one_text_of_a_file(void **state) {
+  (void)state;
+  char *text = NULL;
+  rh_error error = {0};
+  assert_int_equal(read_template("{{ caf\xc3\xa9 }}", 11, &text, &error), RH_OK);
+  assert_string_equal(text, "{{ caf\xc3\xa9 }}");
+  free(text);
+  // What is no text must not reach JSON.
+  assert_int_equal(read_template("a\xff", 2, &text, &error), RH_INVALID);
+  assert_null(text);
+  assert_int_equal(read_template("a\0b", 3, &text, &error), RH_INVALID);
+  assert_null(text);
+  assert_int_equal(rh_gguf_read_text("/nonexistent/x.gguf", "x", &text, &error), RH_NOT_FOUND);
+  assert_null(text);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_reads_what_people_ask_for),
@@ -327,6 +410,8 @@ int main(void) {
       cmocka_unit_test(test_shape_with_too_many_layers),
       cmocka_unit_test(test_file_with_a_large_vocabulary),
       cmocka_unit_test(test_what_is_no_file),
+      cmocka_unit_test(test_one_text_of_the_header),
+      cmocka_unit_test(test_one_text_of_a_file),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
