@@ -14,7 +14,6 @@
 #include "model/format_private.h"
 #include "model/gguf.h"
 
-#define PARTS_MAX 99999
 #define GGUF_TYPE_U16 2
 
 bool rh_gguf_find_u16(const void *bytes, size_t length, const char *key, uint16_t *out) {
@@ -35,28 +34,6 @@ bool rh_gguf_find_u16(const void *bytes, size_t length, const char *key, uint16_
   return false;
 }
 
-typedef struct split {
-  size_t stem;  // length of the path before "-00001-of-00003.gguf"
-  unsigned number, count;
-} split;
-
-// The naming that llama.cpp's gguf-split gives and its loader wants.
-static bool parse_split(const char *path, split *out) {
-  static const char pattern[] = "-00001-of-00003.gguf";
-  size_t length = strlen(path), tail = sizeof pattern - 1;
-  if (length <= tail) return false;
-  const char *at = path + length - tail;
-  for (size_t i = 0; i < tail; i++) {
-    bool digit = pattern[i] >= '0' && pattern[i] <= '9';
-    bool same = digit ? at[i] >= '0' && at[i] <= '9' : strncasecmp(&at[i], &pattern[i], 1) == 0;
-    if (!same) return false;
-  }
-  out->stem = length - tail;
-  out->number = (unsigned)strtoul(at + 1, NULL, 10);
-  out->count = (unsigned)strtoul(at + 10, NULL, 10);
-  return out->number >= 1 && out->number <= out->count && out->count <= PARTS_MAX;
-}
-
 static rh_status check_front(const rh_format_file *file, const char *path, rh_error *error) {
   rh_gguf_summary summary;
   rh_error inner = {0};
@@ -66,7 +43,8 @@ static rh_status check_front(const rh_format_file *file, const char *path, rh_er
   return rh_fail(error, status, "%s: %s", path, inner.message);
 }
 
-static rh_status check_part(const char *path, const split *s, unsigned number, rh_format_report *out, rh_error *error) {
+static rh_status check_part(const char *path, const rh_gguf_split *s, unsigned number, rh_format_report *out,
+                            rh_error *error) {
   rh_format_file file;
   rh_status status = rh_format_file_open(path, &file, error);
   if (status == RH_NOT_FOUND) return rh_format_missing(out, "its other parts are there, but", path, error);
@@ -89,7 +67,7 @@ static rh_status check_part(const char *path, const split *s, unsigned number, r
   return status;
 }
 
-static rh_status check_parts(const char *path, const split *s, rh_format_report *out, rh_error *error) {
+static rh_status check_parts(const char *path, const rh_gguf_split *s, rh_format_report *out, rh_error *error) {
   out->bytes = 0;
   rh_status status = RH_OK;
   for (unsigned i = 1; i <= s->count && status == RH_OK; i++) {
@@ -120,6 +98,6 @@ rh_status rh_format_detect_gguf(const char *path, rh_format_report *out, rh_erro
   (void)rh_text_copy(out->entry, sizeof out->entry, base == NULL ? path : base + 1);
   status = check_front(&file, path, error);
   rh_format_file_close(&file);
-  split s;
-  return status == RH_OK && parse_split(path, &s) ? check_parts(path, &s, out, error) : status;
+  rh_gguf_split s;
+  return status == RH_OK && rh_gguf_split_parse(path, &s) ? check_parts(path, &s, out, error) : status;
 }

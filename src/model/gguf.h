@@ -70,4 +70,12 @@ void rh_gguf_shape_note_array(rh_gguf_shape *shape, const char *key, size_t leng
 bool rh_gguf_shape_note_tensor(rh_gguf_shape *shape, const char *name, size_t length, uint32_t type, uint64_t elements,
                                uint64_t rows);
 
+// A model in parts, by the naming that llama.cpp's gguf-split gives and its loader wants (gguf_summary.c).
+#define RH_GGUF_PARTS_MAX 99999
+typedef struct rh_gguf_split {
+  size_t stem;             // length of the path before "-00001-of-00003.gguf"
+  unsigned number, count;  // 1 ... count
+} rh_gguf_split;
+bool rh_gguf_split_parse(const char *path, rh_gguf_split *out);
+
 #endif

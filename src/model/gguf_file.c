@@ -97,10 +97,6 @@ static rh_status read_file(const char *path, question *what, rh_error *error) {
   return status;
 }
 
-rh_status rh_gguf_read_summary(const char *path, rh_gguf_summary *out, rh_error *error) {
-  return rh_gguf_read(path, out, NULL, error);
-}
-
 rh_status rh_gguf_read(const char *path, rh_gguf_summary *out, rh_gguf_shape *shape, rh_error *error) {
   assert(path != NULL && out != NULL);
   memset(out, 0, sizeof *out);

@@ -171,10 +171,11 @@ static void explain(const rh_hardware *hardware, rh_recommendation *out) {
   if (rh_known_fits(out->bigger, hardware, &reason) != RH_OK) {
     (void)rh_text_copy(out->why_not_bigger, sizeof out->why_not_bigger, reason.message);
   } else {
-    snprintf(out->why_not_bigger, sizeof out->why_not_bigger,
-             "%.100s:%.100s would fit, but without a GPU for it %d core%s take about %.0f s to read a prompt of %d tokens",
-             out->bigger->name, out->bigger->version, hardware->cores_physical,
-             hardware->cores_physical == 1 ? "" : "s", prompt_seconds(out->bigger, hardware), PROMPT_TOKENS);
+    snprintf(
+        out->why_not_bigger, sizeof out->why_not_bigger,
+        "%.100s:%.100s would fit, but without a GPU for it %d core%s take about %.0f s to read a prompt of %d tokens",
+        out->bigger->name, out->bigger->version, hardware->cores_physical, hardware->cores_physical == 1 ? "" : "s",
+        prompt_seconds(out->bigger, hardware), PROMPT_TOKENS);
   }
 }
 
