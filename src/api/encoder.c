@@ -83,6 +83,7 @@ static void count_event(rh_encoder *encoder, rh_encoder_choice *choice, const rh
       choice->done = true;
       encoder->done_count++;
       break;
+    case RH_EVENT_RESULT:
     case RH_EVENT_PROGRESS:
     case RH_EVENT_ERROR: break;
   }

@@ -12,10 +12,11 @@
 #include "base/dynbuf.h"
 #include "base/status.h"
 #include "flow/event.h"
+#include "flow/infer.h"
 #include "flow/model_info.h"
 #include "flow/request.h"
 
-#define RH_ENGINE_VERSION 2
+#define RH_ENGINE_VERSION 3
 
 typedef struct rh_engine rh_engine;      // opaque; each engine has its own
 typedef struct rh_sequence rh_sequence;  // one run inside an engine
@@ -53,6 +54,48 @@ typedef struct rh_engine_counts {
   uint64_t generated_tokens;
 } rh_engine_counts;
 
+// --- models that do not generate -----------------------------------------------------------------------------------
+
+// An input or output of a model's graph.
+typedef struct rh_graph_port {
+  const char *name;
+  rh_dtype type;
+  int64_t shape[RH_TENSOR_RANK_MAX];          // -1 = any size
+  const char *dimension[RH_TENSOR_RANK_MAX];  // the graph's word for it ("batch"), or NULL
+  size_t rank;
+} rh_graph_port;
+
+typedef struct rh_graph {
+  const rh_graph_port *inputs, *outputs;
+  size_t input_count, output_count;
+} rh_graph;
+
+// Token ids of several inputs, for one computation.
+typedef struct rh_token_row {
+  const int32_t *ids;
+  const int32_t *types;  // NULL = all 0
+  size_t count;
+} rh_token_row;
+
+// What an engine can do besides generating. Members may be NULL; an engine has `run` (tensors), or `tokenize` and `embed`.
+// Called between steps, on the engine thread. A call computes at once and is bounded by what it is given.
+typedef struct rh_engine_infer_ops {
+  // The model's folder or file, where its own configuration and tokenizer lie. Lives as long as the engine.
+  const char *(*folder)(const rh_engine *engine);
+
+  const rh_graph *(*graph)(const rh_engine *engine);  // NULL: this model has none
+  // Tensors by name in, by name out. `wanted` NULL = all outputs. *outputs is valid until the next call. A wrong name, type
+  // or shape is RH_INVALID and says what the graph takes; what the graph makes of its data, RH_INVALID too.
+  rh_status (*run)(rh_engine *engine, const rh_tensor *inputs, size_t input_count, const char *const *wanted,
+                   size_t wanted_count, const rh_tensor **outputs, size_t *output_count, rh_error *error);
+
+  // For models whose engine knows their tokens and their pooling. The caller frees *ids.
+  rh_status (*tokenize)(rh_engine *engine, const char *text, size_t length, bool add_special, int32_t **ids,
+                        size_t *count, rh_error *error);
+  // One vector of rh_model_info.dimensions floats for each row, not normalized, one after another in `out`.
+  rh_status (*embed)(rh_engine *engine, const rh_token_row *rows, size_t row_count, float *out, rh_error *error);
+} rh_engine_infer_ops;
+
 typedef struct rh_engine_ops {
   const char *name;     // "llama"
   const char *version;  // filled by the engine; may be a fixed word
@@ -85,6 +128,10 @@ typedef struct rh_engine_ops {
   // Compute with at most so many threads from the next step on; 0 = as many as it was loaded with. Other models compute
   // on this machine too. NULL when the engine has no threads.
   void (*use_threads)(rh_engine *engine, int32_t threads);
+
+  // What the loaded model does besides, or instead of, generating; NULL = nothing. start() may be NULL where it cannot
+  // generate. A function, because one engine loads models of both kinds.
+  const rh_engine_infer_ops *(*infer)(const rh_engine *engine);
 
   void (*counts)(const rh_engine *engine, rh_engine_counts *counts);
   void (*unload)(rh_engine *engine);

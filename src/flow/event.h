@@ -2,8 +2,9 @@
 //
 // What comes back for one run, as a stream of typed events, and the sink they are pushed into.
 //
-// Order: START, then any number of DELTA and PROGRESS, then at most one USAGE, then exactly one final event: END or
-// ERROR. An ERROR may come at any point, also first. Nothing follows the final event.
+// Order: START, then any number of DELTA, RESULT and PROGRESS, then at most one USAGE, then exactly one final event: END or
+// ERROR. An ERROR may come at any point, also first. Nothing follows the final event. Tasks that generate give DELTAs, the
+// others one RESULT for each item, in the items' order.
 #ifndef RH_FLOW_EVENT_H
 #define RH_FLOW_EVENT_H
 
@@ -12,12 +13,14 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "flow/infer.h"
 #include "flow/limits.h"
 
 typedef enum rh_event_kind {
   RH_EVENT_START,     // the engine has accepted the run: the prompt is counted, work begins
   RH_EVENT_DELTA,     // more text
-  RH_EVENT_PROGRESS,  // part of the prompt was read
+  RH_EVENT_RESULT,    // one item is done
+  RH_EVENT_PROGRESS,  // part of the prompt, or some of the items, were read
   RH_EVENT_USAGE,     // counts and times of the whole run
   RH_EVENT_ERROR,     // final
   RH_EVENT_END,       // final
@@ -52,6 +55,7 @@ typedef struct rh_usage {
   double queue_ms;        // filled in by the scheduler
   double prompt_ms;       // engine time from start to the first token
   double decode_ms;       // engine time from the first token to the last
+  rh_work_done work;      // tasks that do not generate
 } rh_usage;
 
 typedef struct rh_event {
@@ -69,6 +73,7 @@ typedef struct rh_event {
       const rh_token_logprob *tokens;
       size_t logprob_count;
     } delta;
+    rh_result result;
     struct {
       double fraction;  // 0..1
     } progress;

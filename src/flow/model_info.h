@@ -43,6 +43,9 @@ typedef struct rh_model_info {
   int64_t bytes;       // weights
   int64_t vram_bytes;  // on GPUs, measured after the load; 0 without one
   bool has_chat_template;
+  char task[32];       // what RH_TASK_OWN means here, a name of rh_task_name; "" = generates
+  int64_t dimensions;  // of an embedding; 0 = none
+  char fallback[256];  // why no better device or execution provider is used; "" = there is no better one
   double load_ms;
 } rh_model_info;
 

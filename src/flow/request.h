@@ -11,12 +11,27 @@
 
 #include "base/keep_alive.h"
 #include "base/text.h"
+#include "flow/infer.h"
 #include "flow/limits.h"
 
 typedef enum rh_task {
-  RH_TASK_CHAT,      // messages through the model's chat template
-  RH_TASK_COMPLETE,  // the prompt as it is
+  RH_TASK_CHAT,            // messages through the model's chat template
+  RH_TASK_COMPLETE,        // the prompt as it is
+  RH_TASK_EMBED,           // the rest: flow/infer.h
+  RH_TASK_RERANK,          // items are pairs of query and document
+  RH_TASK_CLASSIFY,        // the model's own labels
+  RH_TASK_TOKEN_CLASSIFY,  // spans of the text
+  RH_TASK_ZERO_SHOT,       // the client's labels, through a model of natural language inference
+  RH_TASK_TENSOR,          // tensors in, tensors out
+  RH_TASK_OWN,             // whatever the model is for; the worker decides. Never in an answer
+  RH_TASK_COUNT
 } rh_task;
+
+// "chat", "complete", "embed", "rerank", "classify", "token-classify", "zero-shot", "tensor", "own".
+const char *rh_task_name(rh_task task);
+// Also the hub's words for a pipeline ("feature-extraction", "text-classification", ...). RH_TASK_COUNT when unknown.
+rh_task rh_task_from_name(const char *name);
+static inline bool rh_task_generates(rh_task task) { return task == RH_TASK_CHAT || task == RH_TASK_COMPLETE; }
 
 typedef struct rh_message {
   const char *role;  // "system", "user", "assistant"
@@ -66,6 +81,7 @@ typedef struct rh_run {
   rh_task task;
   rh_prompt prompt;
   rh_generate generate;
+  const rh_infer *infer;  // tasks that do not generate; NULL for the others
   const char *request_id;
 } rh_run;
 
@@ -78,6 +94,7 @@ typedef struct rh_request {
   size_t prompt_count;
   int64_t choices;  // answers per prompt ("n")
   rh_generate generate;
+  const rh_infer *infer;  // tasks that do not generate: one run for all items, no prompts
   bool stream;
   int32_t priority;            // higher runs first; 0 is usual; -100..100
   uint64_t timeout_ns;         // 0 = the server's default

@@ -7,8 +7,9 @@
 #include "wire/internal.h"
 
 static const char *const event_names[] = {
-    [RH_EVENT_START] = "start", [RH_EVENT_DELTA] = "delta", [RH_EVENT_PROGRESS] = "progress",
-    [RH_EVENT_USAGE] = "usage", [RH_EVENT_ERROR] = "error", [RH_EVENT_END] = "end",
+    [RH_EVENT_START] = "start",       [RH_EVENT_DELTA] = "delta", [RH_EVENT_RESULT] = "result",
+    [RH_EVENT_PROGRESS] = "progress", [RH_EVENT_USAGE] = "usage", [RH_EVENT_ERROR] = "error",
+    [RH_EVENT_END] = "end",
 };
 #define EVENT_KINDS (sizeof event_names / sizeof event_names[0])
 
@@ -76,6 +77,7 @@ rh_status rh_event_write(rh_dynbuf *out, uint32_t stream, const rh_event *event)
                              (long long)event->as.start.prompt_tokens, (long long)event->as.start.cached_tokens);
       break;
     case RH_EVENT_DELTA: append_delta(&json, event); break;
+    case RH_EVENT_RESULT: json.failed = true; break;
     case RH_EVENT_PROGRESS: (void)rh_dynbuf_printf(&json, ",\"fraction\":%.9g", event->as.progress.fraction); break;
     case RH_EVENT_USAGE: append_usage(&json, &event->as.usage); break;
     case RH_EVENT_ERROR: append_error(&json, &event->as.error); break;
@@ -180,6 +182,7 @@ rh_status rh_event_read(const rh_frame *frame, rh_arena *arena, rh_event *event,
         event->as.start.cached_tokens = rh_reader_int(&reader, "cached_tokens", 0);
         break;
       case RH_EVENT_DELTA: read_delta(&reader, arena, event); break;
+      case RH_EVENT_RESULT: rh_reader_fail(&reader, "EVENT of a kind that is not known"); break;
       case RH_EVENT_PROGRESS: event->as.progress.fraction = rh_reader_number(&reader, "fraction", 0); break;
       case RH_EVENT_USAGE: read_usage(&reader, event); break;
       case RH_EVENT_ERROR: read_error(&reader, event); break;

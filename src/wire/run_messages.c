@@ -5,8 +5,6 @@
 
 #include "wire/internal.h"
 
-static const char *const task_names[] = {[RH_TASK_CHAT] = "chat", [RH_TASK_COMPLETE] = "complete"};
-
 static void append_text(rh_dynbuf *out, const char *before, const char *text, size_t length) {
   (void)rh_dynbuf_append_text(out, before);
   (void)rh_json_append_string(out, text, length);
@@ -67,7 +65,7 @@ rh_status rh_run_write(rh_dynbuf *out, uint32_t stream, const rh_run *run, uint3
   rh_dynbuf json;
   rh_dynbuf_init(&json, RH_FRAME_BYTES_MAX);
   append_text(&json, "{\"request_id\":", id, strlen(id));
-  (void)rh_dynbuf_printf(&json, ",\"task\":\"%s\",\"credit\":%u", task_names[run->task], credit);
+  (void)rh_dynbuf_printf(&json, ",\"task\":\"%s\",\"credit\":%u", rh_task_name(run->task), credit);
   append_generate(&json, &run->generate);
   if (prompt->kind == RH_PROMPT_MESSAGES) append_messages(&json, prompt);
   if (prompt->kind == RH_PROMPT_TEXT) append_text(&json, ",\"text\":", prompt->text, prompt->count);
@@ -189,11 +187,8 @@ rh_status rh_run_read(const rh_frame *frame, rh_arena *arena, rh_run *run, uint3
   *run = (rh_run){0};
   run->request_id = rh_arena_strdup(arena, rh_reader_string(&reader, "request_id"));
   const char *task = rh_reader_string(&reader, "task");
-  if (task != NULL && strcmp(task, task_names[RH_TASK_CHAT]) == 0) {
-    run->task = RH_TASK_CHAT;
-  } else if (task != NULL && strcmp(task, task_names[RH_TASK_COMPLETE]) == 0) {
-    run->task = RH_TASK_COMPLETE;
-  } else {
+  run->task = rh_task_from_name(task);
+  if (run->task >= RH_TASK_COUNT || !rh_task_generates(run->task)) {
     rh_reader_fail(&reader, "RUN names no task that is known");
   }
   int64_t window = rh_reader_int(&reader, "credit", 0);
