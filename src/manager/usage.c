@@ -18,6 +18,10 @@
 #define LOAD_BYTES_PER_MS 500000.0
 #define LOAD_MS_MIN 100.0
 
+// A process still grows a little after it was measured: this much at least, and this part of what it has.
+#define GROWTH_BYTES ((int64_t)4 << 20)
+#define GROWTH_PART 32
+
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 // --- memory --------------------------------------------------------------------------------------------------------
@@ -34,12 +38,19 @@ static int64_t gpu_budget(const rh_manager *manager) {
   return sum;
 }
 
+// What a process that was measured may come to. The estimate is an upper one: where it is above what was measured, room
+// to grow goes no further than that.
+static int64_t grown(int64_t measured, int64_t estimate) {
+  int64_t most = measured + measured / GROWTH_PART + GROWTH_BYTES;
+  return measured <= estimate && estimate < most ? estimate : most;
+}
+
 // What was measured wins over the estimate, except that keys and values which no request has filled yet are in no
 // measurement: weights and the whole cache are certain, buffers and the process are what measuring corrects.
 static void correct(rh_need *need, const rh_usage_facts *facts) {
   int64_t certain = need->ram_bytes - need->compute_bytes - need->process_bytes;
   if (need->gpu_bytes > 0 || certain < 0) certain = 0;
-  need->ram_bytes = facts->ram_bytes > certain ? facts->ram_bytes : certain;
+  need->ram_bytes = larger(grown(facts->ram_bytes, need->ram_bytes), certain);
   if (facts->gpu_bytes > 0) need->gpu_bytes = facts->gpu_bytes;
   need->measured = true;
 }
@@ -80,6 +91,11 @@ void rh_served_note_memory(rh_served *served) {
   const rh_worker_stats *stats = rh_member_stats(served->member);
   // While it loads its memory grows anyway; what counts is what it comes to.
   if (rh_member_get_state(served->member) == RH_MEMBER_LOADING) return;
+  // Before its first answer it has not touched all that it needs: that may correct the estimate upwards, not downwards.
+  if (!served->warmed && stats->rss_bytes <= served->need.ram_bytes) {
+    if (rh_broker_state(served->tenant) != RH_TENANT_OUT) rh_broker_measured(served->tenant);
+    return;
+  }
   if (stats->rss_bytes <= served->peak_rss && stats->vram_bytes <= served->peak_vram) return;
   rh_usage_facts *facts = &served->facts;
   char key[sizeof facts->options_key];
