@@ -233,12 +233,25 @@ static void remove_entry(void *ctx, const char *folder, const char *name) {
   free(path);
 }
 
+// `ctx`: a bool that becomes true when one was removed.
 static void remove_if_unfinished(void *ctx, const char *folder, const char *name) {
-  (void)ctx;
+  bool *removed = ctx;
   if (!rh_text_starts_with(name, RH_FILE_TEMPORARY)) return;
   char *path = rh_store_join(folder, name);
   struct stat info;
-  if (path != NULL && lstat(path, &info) == 0 && info.st_mtime < time(NULL) - TEMPORARY_AGE_S) (void)unlink(path);
+  if (path != NULL && lstat(path, &info) == 0 && info.st_mtime < time(NULL) - TEMPORARY_AGE_S) {
+    *removed = unlink(path) == 0 || *removed;
+  }
+  free(path);
+}
+
+// The notes of sources are written beside the folders of versions.
+static void clean_notes(void *ctx, const char *folder, const char *name) {
+  char *path = rh_store_join(folder, name);
+  bool removed = false;
+  (void)ctx;
+  if (path != NULL) each_entry(path, remove_if_unfinished, &removed);
+  if (removed) (void)rmdir(path);  // when nothing else is in it
   free(path);
 }
 
@@ -247,11 +260,15 @@ void rh_store_clean(rh_store *store) {
   char *trash = rh_store_path(store, "trash");
   if (models != NULL) each_entry(models, recover_name, store);
   if (trash != NULL) each_entry(trash, remove_entry, NULL);
-  each_entry(store->folder, remove_if_unfinished, NULL);
+  bool removed = false;
+  each_entry(store->folder, remove_if_unfinished, &removed);
   rh_error reason = {0};
   if (rh_store_each(store, "partial", clean_partial, store, &reason) != RH_OK) {
     RH_LOG(RH_LOG_WARN, "partial pulls could not be looked at", rh_log_str("reason", reason.message));
   }
+  char *partial = rh_store_path(store, "partial");
+  if (partial != NULL) each_entry(partial, clean_notes, store);
+  free(partial);
   free(models);
   free(trash);
 }
