@@ -189,7 +189,8 @@ static rh_status tell_unpacking(rh_pulling *pull, const char *archive, rh_error 
 // "name==1.0" for pip, "name@1.0" for npm.
 static void package_name(const rh_source *source, char *out, size_t size) {
   const char *mark = source->kind == RH_SOURCE_PYPI ? "==" : "@";
-  int length = snprintf(out, size, "%s%s%s", source->location, source->revision[0] != '\0' ? mark : "", source->revision);
+  int length =
+      snprintf(out, size, "%s%s%s", source->location, source->revision[0] != '\0' ? mark : "", source->revision);
   if (length < 0 || (size_t)length >= size) out[0] = '\0';  // no package has such a name: the tool says so
 }
 
