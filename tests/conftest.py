@@ -2,10 +2,13 @@
 """Fixtures of the wire, fault and e2e suites. See tests/README.md."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from harness.daemon import ROOT, Factory
+from harness.hub import Hub
 from harness.wait import SCALE
 
 
@@ -50,3 +53,19 @@ def smollm2():
     if not os.path.exists(path):
         pytest.fail(f"{path} is missing: run 'make deps' to get it, or set RH_TEST_MODEL", pytrace=False)
     return str(path)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A GGUF file that is whole: a llama with a chat template, which answers nonsense in milliseconds."""
+    path = tmp_path_factory.mktemp("files") / "tiny.gguf"
+    subprocess.run([sys.executable, ROOT / "scripts" / "make_tiny_gguf.py", path], check=True)
+    return path
+
+
+@pytest.fixture
+def hub():
+    """A model hub that can misbehave."""
+    hub = Hub()
+    yield hub
+    hub.stop()

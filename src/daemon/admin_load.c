@@ -46,9 +46,7 @@ static void on_progress(void *ctx, const char *what, double fraction) {
 static admin_wait *wait_new(rh_operation *operation, rh_served *served, bool stream, rh_admin_then then) {
   admin_wait *wait = calloc(1, sizeof *wait);
   if (wait == NULL) {
-    rh_error error;
-    (void)rh_fail(&error, RH_NO_MEMORY, "no memory for this request; try again later");
-    rh_operation_fail(operation, &error);
+    rh_operation_fail_memory(operation);
     return NULL;
   }
   *wait = (admin_wait){.operation = operation, .served = served, .then = then, .stream = stream};

@@ -87,8 +87,7 @@ void rh_admin_pull(rh_operation *operation, const rh_pull_request *request, bool
   rh_error error = {0};
   pull_state *state = calloc(1, sizeof *state);
   if (state == NULL) {
-    (void)rh_fail(&error, RH_NO_MEMORY, "no memory for this request; try again later");
-    rh_operation_fail(operation, &error);
+    rh_operation_fail_memory(operation);
     return;
   }
   *state = (pull_state){.view = view, .stream = stream};

@@ -95,9 +95,7 @@ static void start_chore(change *self) {
 static change *change_new(rh_operation *operation, rh_served *served, rh_admin_then then) {
   change *self = calloc(1, sizeof *self);
   if (self == NULL) {
-    rh_error error;
-    (void)rh_fail(&error, RH_NO_MEMORY, "no memory for this request; try again later");
-    rh_operation_fail(operation, &error);
+    rh_operation_fail_memory(operation);
     return NULL;
   }
   *self = (change){.operation = operation, .daemon = operation->daemon, .served = served, .then = then};

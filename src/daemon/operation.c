@@ -106,6 +106,12 @@ void rh_operation_fail(rh_operation *operation, const rh_error *error) {
   rh_dynbuf_free(&body);
 }
 
+void rh_operation_fail_memory(rh_operation *operation) {
+  rh_error error;
+  (void)rh_fail(&error, RH_NO_MEMORY, "no memory for this request; try again later");
+  rh_operation_fail(operation, &error);
+}
+
 static void begin_stream(rh_operation *operation) {
   operation->streaming = true;
   operation->http_status = 200;

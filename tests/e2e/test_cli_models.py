@@ -8,13 +8,12 @@ import re
 import signal
 import struct
 import subprocess
-import sys
 import threading
 
 import pytest
 
-from harness.daemon import ROOT, ROUNDHOUSE, clean_environment
-from harness.hub import Hub, gguf
+from harness.daemon import ROUNDHOUSE, clean_environment
+from harness.hub import gguf
 from harness.packages import Registry, pip_environment, wheel
 from harness.pulling import installed
 from harness.terminal import Terminal, roundhouse
@@ -22,21 +21,6 @@ from harness.wait import poll, scaled
 
 MIB = 1024 * 1024
 NOISE = gguf(300_000)
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
-    """A model that answers, in milliseconds."""
-    path = tmp_path_factory.mktemp("files") / "tiny.gguf"
-    subprocess.run([sys.executable, ROOT / "scripts" / "make_tiny_gguf.py", path], check=True)
-    return path
-
-
-@pytest.fixture
-def hub():
-    hub = Hub()
-    yield hub
-    hub.stop()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from harness.hub import Hub, gguf
+from harness.hub import gguf
 from harness.pulling import PullCommand, installed
 from harness.wait import poll, scaled
 
@@ -13,13 +13,6 @@ MIB = 1024 * 1024
 CONTENT = gguf(40 * MIB, seed=2)
 FILE = "Noise-Q4_K_M.gguf"
 SOURCE = "hf:org/noise:Q4_K_M"
-
-
-@pytest.fixture
-def hub():
-    hub = Hub()
-    yield hub
-    hub.stop()
 
 
 @pytest.fixture

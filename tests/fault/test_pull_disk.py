@@ -6,9 +6,8 @@ import os
 import subprocess
 import threading
 
-import pytest
 
-from harness.hub import Hub, gguf
+from harness.hub import gguf
 from harness.pulling import Pull, installed
 from harness.wait import poll
 
@@ -16,13 +15,6 @@ MIB = 1024 * 1024
 CONTENT = gguf(40 * MIB, seed=2)
 FILE = "Noise-Q4_K_M.gguf"
 SOURCE = "hf:org/noise:Q4_K_M"
-
-
-@pytest.fixture
-def hub():
-    hub = Hub()
-    yield hub
-    hub.stop()
 
 
 class Disk:

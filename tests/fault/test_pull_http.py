@@ -19,13 +19,6 @@ LARGE = gguf(40 * MIB, seed=2)
 
 
 @pytest.fixture
-def hub():
-    hub = Hub()
-    yield hub
-    hub.stop()
-
-
-@pytest.fixture
 def pull(tmp_path):
     running = []
 

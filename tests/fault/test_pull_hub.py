@@ -21,13 +21,6 @@ SOURCE = f"hf:{REPOSITORY}:Q4_K_M"
 
 
 @pytest.fixture
-def hub():
-    hub = Hub()
-    yield hub
-    hub.stop()
-
-
-@pytest.fixture
 def pull(tmp_path, hub):
     running = []
 

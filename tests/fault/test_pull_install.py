@@ -9,18 +9,11 @@ import sys
 
 import pytest
 
-from harness.hub import Hub, gguf
+from harness.hub import gguf
 from harness.pulling import Pull, installed
 
 SMALL = gguf(300_000)
 FILE = "Noise-Q4_K_M.gguf"
-
-
-@pytest.fixture
-def hub():
-    hub = Hub()
-    yield hub
-    hub.stop()
 
 
 @pytest.fixture

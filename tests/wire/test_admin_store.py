@@ -6,23 +6,13 @@ import json
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 
 import pytest
 
 from harness import procs
-from harness.daemon import ROOT
 from harness.ndjson import Lines
 from harness.wait import poll
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A GGUF file that is whole. No test here loads it."""
-    path = tmp_path_factory.mktemp("files") / "tiny.gguf"
-    subprocess.run([sys.executable, ROOT / "scripts" / "make_tiny_gguf.py", path], check=True)
-    return path
 
 
 @pytest.fixture

@@ -8,15 +8,12 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
-import sys
 import threading
 from contextlib import ExitStack
 
 import ollama
 import pytest
 
-from harness.daemon import ROOT
 from harness.hub import Hub, gguf
 from harness.ndjson import Lines
 from harness.wait import poll, scaled
@@ -30,14 +27,6 @@ DETAILS = {"parent_model", "format", "family", "families", "parameter_size", "qu
 
 def client_of(server):
     return ollama.Client(host=server.url, timeout=scaled(60), trust_env=False)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A GGUF file that is whole: a llama with a chat template. No test here loads it."""
-    path = tmp_path_factory.mktemp("files") / "tiny.gguf"
-    subprocess.run([sys.executable, ROOT / "scripts" / "make_tiny_gguf.py", path], check=True)
-    return path
 
 
 @pytest.fixture
