@@ -101,12 +101,12 @@ class Load:
         answer.model = json.loads(events[0].data)["model"]
 
     def wait_for(self, count):
-        """So many further requests were answered."""
-        seen = self.done()
-        poll(lambda: self.done() >= seen + count, 30, f"{count} answers")
+        """So many requests that begin from now on were answered: those that waited for a swap do not count."""
+        now = time.monotonic()
+        poll(lambda: self.done(now) >= count, 30, f"{count} answers")
 
-    def done(self):
-        return sum(1 for answer in list(self.answers) if answer.ended is not None)
+    def done(self, since):
+        return sum(1 for answer in list(self.answers) if answer.ended is not None and answer.began >= since)
 
     def judge(self):
         problems = [answer.problem for answer in self.answers if answer.problem is not None]
