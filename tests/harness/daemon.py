@@ -41,7 +41,7 @@ def clean_environment(folder, **extra):
             own += ":print_stacktrace=1"
         if name == "TSAN_OPTIONS":
             # A worker leaves by _exit() while its engine thread may be in a step; that it is not joined is meant.
-            own += ":report_thread_leaks=0"
+            own += ":report_thread_leaks=0:atexit_sleep_ms=50"
         environment[name] = f"{given}:{own}" if given else own
     environment.update(extra)
     return environment
