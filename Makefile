@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # A thin front for people; the work is done by scripts/ and CMake. `make help` lists the targets.
-# Variables: ARGS (for run and bench), ENGINE_LLAMA=prebuilt|source|system|off, FUZZ_SECONDS, CI=1 (warnings are errors).
+# Variables: ARGS (for run and bench), ENGINE_LLAMA=prebuilt|source|system|off, ENGINE_ONNX=on|off, FUZZ_SECONDS, CI=1
+# (warnings are errors).
 
 MAKEFLAGS += --no-print-directory
 export ENGINE_LLAMA ?= prebuilt
+export ENGINE_ONNX ?= on
 export FUZZ_SECONDS ?= 60
 PYTHON = deps/venv/bin/python
 

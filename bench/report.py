@@ -99,11 +99,24 @@ def swap_table(result):
     return lines
 
 
+def tokenizer_table(result):
+    lines = ["| tokenizer | text | offsets | ours MB/s | tokenizers MB/s | ours / theirs | opening, ours / theirs ms |"]
+    lines.append("|---|---|---|--:|--:|--:|--:|")
+    for row in result["rows"]:
+        lines.append(
+            f"| {row['tokenizer']} | {row['text']} | {'yes' if row['offsets'] else 'no'} | {number(row['ours_mb_s'])} | "
+            f"{number(row['theirs_mb_s'])} | {number(row['ratio'], 2)} | "
+            f"{number(row['ours_open_ms'], 0)} / {number(row['theirs_open_ms'], 0)} |"
+        )
+    return lines
+
+
 TITLES = {
     "overhead": ("What the daemon adds", overhead_table, "One connection, kept alive; the fake engine, one word. Medians of the rounds; the worker alone and\nthe daemon took turns."),
     "throughput": ("Speed against llama-server", throughput_table, "Medians; the servers took turns in one run."),
     "cold_start": ("Cold start", cold_start_table, "Medians; the servers took turns."),
     "swap": ("Changing models", swap_table, "Two files of one model (Q4_1 and Q8_0), four slots of 2,048 tokens. Medians; the servers took turns."),
+    "tokenizer": ("Tokenizers against Hugging Face's package", tokenizer_table, "One thread each, the same tokenizer.json, taking turns; the best round of a turn, the median of the turns."),
     "memory": ("Memory over many requests", memory_table, "Eight connections, the fake engine, one word."),
 }
 

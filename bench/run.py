@@ -3,7 +3,7 @@
 """Measure the daemon: what it adds to a request, its speed against llama-server, its start, its memory, its
 changing of models.
 
-    bench/run.py [--llama-server PATH] [--model FILE] [--quick] [--only overhead,throughput,cold_start,memory,swap]
+    bench/run.py [--llama-server PATH] [--model FILE] [--quick] [--only overhead,throughput,cold_start,memory,swap,tokenizer]
 
 Writes build/bench/results.json and build/bench/results.md (a section for docs/benchmarks.md). See README.md.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 import report
 import sections
 import swap
+import tokenizer
 from load import build_client
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +31,7 @@ SECTIONS = {
     "cold_start": sections.cold_start,
     "throughput": sections.throughput,
     "swap": swap.swap,
+    "tokenizer": tokenizer.tokenizer,
 }
 
 

@@ -3,8 +3,8 @@
 #
 # Configure and build one preset:   scripts/build.sh release|debug|asan|tsan|fuzz [target...]
 #
-# ENGINE_LLAMA chooses where llama.cpp comes from, except in the presets that leave it out. With CI set, warnings are
-# errors in every preset.
+# ENGINE_LLAMA chooses where llama.cpp comes from and ENGINE_ONNX whether there is an engine for ONNX models, except in the
+# presets that leave them out. With CI set, warnings are errors in every preset.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,7 +13,7 @@ shift
 options=()
 case "$preset" in
   tsan | fuzz) ;;
-  *) options+=("-DENGINE_LLAMA=${ENGINE_LLAMA:-prebuilt}") ;;
+  *) options+=("-DENGINE_LLAMA=${ENGINE_LLAMA:-prebuilt}" "-DENGINE_ONNX=${ENGINE_ONNX:-on}") ;;
 esac
 [ -z "${CI:-}" ] || options+=(-DRH_WERROR=ON)
 

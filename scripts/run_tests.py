@@ -32,8 +32,9 @@ SANITIZER_OPTIONS = {
     "TSAN_OPTIONS": "second_deadlock_stack=1:report_thread_leaks=0",
 }
 
-# What needs llama.cpp: left out where the build has no such engine (CMake leaves out its unit tests likewise).
+# What needs an engine: left out where the build has no such engine (CMake leaves out its unit tests likewise).
 LLAMA_TESTS = ("tests/fault/test_model_files.py",)
+ONNX_TESTS = ("tests/fault/test_onnx_files.py", "tests/e2e/test_onnx_conformance.py")
 
 CMOCKA_BEGIN = re.compile(r"\[==========\](?: \S+:)? Running (\d+) test\(s\)")
 CMOCKA_OK = re.compile(r"^.*\[       OK \] (.+)$", re.MULTILINE)
@@ -183,6 +184,8 @@ def run_pytest(preset, suite):
     command = [*steady_addresses(preset), VENV_PYTHON, "-m", "pytest", f"tests/{suite}", "-q", "-p", "no:cacheprovider"]
     if preset == "tsan" or os.environ.get("ENGINE_LLAMA") == "off":
         command += [f"--ignore={name}" for name in LLAMA_TESTS]
+    if preset == "tsan" or os.environ.get("ENGINE_ONNX", "on").lower() == "off":
+        command += [f"--ignore={name}" for name in ONNX_TESTS]
     # A temporary folder of our own: pytest's usual one is shared, and other runs clear it.
     command += ["--timeout-method=signal", f"--basetemp={report.with_suffix('.tmp')}", f"--junitxml={report}"]
     status = execute(command, preset)

@@ -5,12 +5,14 @@
 #
 # System packages with apt; everything else into deps/ in this tree, pinned and checked, with downloads kept in
 # ${ROUNDHOUSE_CACHE:-${XDG_CACHE_HOME:-~/.cache}/roundhouse}. A second run finds everything there and takes a second.
-# ENGINE_LLAMA=prebuilt|source|system|off (as for CMake) says where llama.cpp comes from.
+# ENGINE_LLAMA=prebuilt|source|system|off (as for CMake) says where llama.cpp comes from; ENGINE_ONNX=on|off whether the
+# engine for ONNX models is built.
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 DEPS="$ROOT/deps"
 ENGINE_LLAMA="${ENGINE_LLAMA:-prebuilt}"
+ENGINE_ONNX="${ENGINE_ONNX:-on}"
 # A bare environment often lacks the folders that dpkg's helpers live in.
 export PATH="${PATH:-/usr/local/bin:/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -19,11 +21,13 @@ CACHE="$(cache_folder)"
 . "$ROOT/scripts/setup/system.sh"
 . "$ROOT/scripts/setup/llama.sh"
 . "$ROOT/scripts/setup/python.sh"
+. "$ROOT/scripts/setup/onnx.sh"
 
 # Each step: what it is called and the command that does it.
 steps_for() {
   printf 'System packages\tsetup_system %s\n' "$1"
   printf 'llama.cpp\tsetup_llama\n'
+  printf 'ONNX Runtime\tsetup_onnx\n'
   case "$1" in
     run) printf 'pip\tsetup_pip\n' ;;
     test)
@@ -31,6 +35,7 @@ steps_for() {
       printf 'Default model\tsetup_model\n'
       printf 'Embedding model\tsetup_embedding\n'
       printf 'Prometheus\tsetup_prometheus\n'
+      printf 'ONNX test data\tsetup_onnx_testdata\n'
       ;;
     bench)
       printf 'Python packages for the benchmarks\tsetup_python test\n'
@@ -41,7 +46,7 @@ steps_for() {
 }
 
 usage() {
-  sed -n '4,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '4,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
 parse() {

@@ -15,7 +15,9 @@ libcurl4-openssl-dev
 libedit-dev
 libjansson-dev
 libmicrohttpd-dev
+libpcre2-dev
 libssl-dev
+libutf8proc-dev
 ninja-build
 pkg-config
 python3
@@ -39,7 +41,9 @@ package_present() {
     libedit-dev) have pkg-config && pkg-config --exists libedit ;;
     libjansson-dev) have pkg-config && pkg-config --exists jansson ;;
     libmicrohttpd-dev) have pkg-config && pkg-config --exists libmicrohttpd ;;
+    libpcre2-dev) have pkg-config && pkg-config --exists 'libpcre2-8 >= 10.40' ;;
     libssl-dev) have pkg-config && pkg-config --exists libcrypto ;;
+    libutf8proc-dev) have pkg-config && pkg-config --exists libutf8proc ;;
     llvm) have llvm-symbolizer ;;
     ninja-build) have ninja ;;
     python3-venv) [ -n "$(find_python)" ] ;;

@@ -32,9 +32,10 @@ typedef struct rh_encoder rh_encoder;
 
 typedef struct rh_api_endpoint {
   const char *name;       // metric label and log field: "chat.completions"
-  const char *operation;  // gen_ai_operation_name: "chat", "text_completion"
+  const char *operation;  // gen_ai_operation_name: "chat", "text_completion", "embeddings"
   const char *path;
-  const char *stream_type;  // "text/event-stream"
+  const char *const *other_paths;  // NULL-terminated; NULL = none
+  const char *stream_type;         // "text/event-stream"
   bool streams_by_default;
 
   // Body to request. Sets all of `out` but its id, and `stream` only where the body says so; `arena` holds what it
@@ -70,7 +71,9 @@ void rh_encoder_free(rh_encoder *encoder);
 // Take one event. An ERROR of any choice ends the whole answer, streamed or not: nothing is written, `*finished` is
 // true and rh_encoder_error says what happened. The caller then writes it with the endpoint's encode_error (`in_stream`
 // when the stream has begun, otherwise with the HTTP status) and cancels the other choices; their events are ignored.
-// RH_TOO_LARGE: a whole answer grew past 16 MiB, or `out` is full; rh_encoder_error is set as well.
+// A status that is not RH_OK says the same of what the encoder itself found (rh_encoder_error is set): RH_TOO_LARGE, an answer
+// that grew past its bound, or `out` is full; RH_PROTOCOL, results that do not fit the request; an item's error where the
+// dialect has no place for it.
 rh_status rh_encoder_push(rh_encoder *encoder, const rh_event *event, rh_dynbuf *out, bool *finished) RH_MUST_CHECK;
 // The error that ended the answer, or NULL. Lives as long as the encoder.
 const rh_error *rh_encoder_error(const rh_encoder *encoder);
@@ -95,6 +98,7 @@ typedef struct rh_api_model {
   const char *engine;
   const char *version;         // the part of the name after the last ':'; "" = none
   const char *const *aliases;  // NULL-terminated; NULL = none
+  const char *task;            // what is known of it before the load; NULL = nothing
   const rh_model_info *info;   // NULL when not loaded
 } rh_api_model;
 

@@ -21,6 +21,12 @@ typedef struct rh_api_notes {
   bool logprobs;         // chat
   int64_t top_logprobs;  // chat; -1 = not given
   int64_t best_of;       // completions; 0 = not given
+
+  // tasks that do not generate
+  bool base64;            // vectors and tensors as base64 instead of numbers
+  bool return_documents;  // rerank
+  int64_t top_n;          // rerank; 0 = all
+  const char *task_name;  // inference
 } rh_api_notes;
 
 typedef struct rh_decoding {
@@ -28,6 +34,8 @@ typedef struct rh_decoding {
   rh_arena *arena;
   rh_request *request;
   rh_api_notes *notes;  // in the arena; also request->dialect
+  rh_infer *infer;      // in the arena; also request->infer. NULL for endpoints that generate
+  const char *path;     // of `body` when it is an object inside the real one ("options"); "" otherwise
   rh_dynbuf *warnings;
   rh_error *error;  // may be NULL
   size_t unknown_count;
@@ -38,14 +46,15 @@ struct rh_field {
   const char *name;  // NULL ends a table
   // Called when the field is there and not null.
   rh_status (*read)(rh_decoding *decoding, const rh_field *field);
-  size_t offset;  // in rh_request, or in rh_api_notes when `in_notes`
-  bool in_notes;
+  size_t offset;  // in rh_request, or in rh_api_notes when `in_notes`, or in rh_infer when `in_infer`
+  bool in_notes, in_infer;
   double min, max;   // of a number; `max` also bounds the bytes of a string
   const char *text;  // why it is refused
 };
 
 #define RH_FIELD_REQUEST(member) .offset = offsetof(rh_request, member)
 #define RH_FIELD_NOTES(member) .offset = offsetof(rh_api_notes, member), .in_notes = true
+#define RH_FIELD_INFER(member) .offset = offsetof(rh_infer, member), .in_infer = true
 
 // Parse the body and set the request's defaults. On success rh_api_decode_end must follow; on failure it must not.
 rh_status rh_api_decode_begin(rh_decoding *decoding, const char *body, size_t length, rh_arena *arena, rh_request *out,
@@ -75,8 +84,9 @@ rh_status rh_field_logit_bias(rh_decoding *decoding, const rh_field *field);
 rh_status rh_field_stream_options(rh_decoding *decoding, const rh_field *field);
 
 // Tables that dialects share.
-extern const rh_field rh_fields_common[];  // model, sampling, stop, seed, stream, and our own extensions
-extern const rh_field rh_fields_openai[];  // what both OpenAI endpoints have besides
+extern const rh_field rh_fields_request[];  // model, and our own extensions: timeout, keep_alive, priority, session
+extern const rh_field rh_fields_common[];   // sampling, stop, seed, stream
+extern const rh_field rh_fields_openai[];   // what both OpenAI endpoints have besides
 
 // Copy into the arena. RH_TOO_LARGE when the request's memory is used up.
 rh_status rh_api_copy_string(rh_decoding *decoding, const char *text, const char **out) RH_MUST_CHECK;

@@ -14,7 +14,7 @@
 
 rh_status rh_api_decode_begin(rh_decoding *decoding, const char *body, size_t length, rh_arena *arena, rh_request *out,
                               rh_dynbuf *warnings, rh_error *error) {
-  *decoding = (rh_decoding){.arena = arena, .request = out, .warnings = warnings, .error = error};
+  *decoding = (rh_decoding){.arena = arena, .request = out, .warnings = warnings, .error = error, .path = ""};
   // The id stands first and is the caller's, and so is the choice to stream when the body says nothing; all the rest
   // starts from zero.
   bool stream = out->stream;
@@ -124,11 +124,13 @@ static bool is_known(const char *const *names, size_t count, const char *key) {
 
 static rh_status refuse_unknown(rh_decoding *decoding, const char *key, const char *near) {
   char word[CLIENT_WORD_BYTES_MAX];
+  char where[CLIENT_WORD_BYTES_MAX + 16];
   make_harmless(word, key);
+  rh_json_join_path(where, sizeof where, decoding->path, word);
   if (near == NULL) {
-    return rh_fail_param(decoding->error, RH_INVALID, word, "unknown field \"%s\"", word);
+    return rh_fail_param(decoding->error, RH_INVALID, where, "unknown field \"%s\"", where);
   }
-  return rh_fail_param(decoding->error, RH_INVALID, word, "unknown field \"%s\"; did you mean \"%s\"?", word, near);
+  return rh_fail_param(decoding->error, RH_INVALID, where, "unknown field \"%s\"; did you mean \"%s\"?", where, near);
 }
 
 static rh_status check_unknown(rh_decoding *decoding, const rh_field *const *tables, bool unknown_is_error) {

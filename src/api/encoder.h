@@ -10,7 +10,8 @@
 
 #include "api/codec.h"
 
-#define RH_API_ANSWER_BYTES_MAX (16u * 1024u * 1024u)  // held for one whole answer, all choices together
+#define RH_API_ANSWER_BYTES_MAX (16u * 1024u * 1024u)   // held for one whole answer, all choices together
+#define RH_API_RESULTS_BYTES_MAX (96u * 1024u * 1024u)  // the same of tasks that do not generate: vectors and tensors
 #define RH_API_LOGPROB_COLUMNS 4
 
 typedef struct rh_encoder_choice {
@@ -37,9 +38,22 @@ struct rh_encoder {
   size_t choice_count;
   size_t done_count;
   size_t held_bytes;  // in all choices' buffers
+  size_t held_max;
+  // tasks that do not generate: the results come in the items' order, and one for each
+  size_t item_count;  // 0 = the task generates
+  size_t item_done, item_failed;
+  int64_t item_tokens;
+  rh_dynbuf truncated;  // places of inputs that were cut, with commas
+  float *scores;        // of each item when the answer is a ranking; NaN = it failed
   rh_error error;
   bool failed;
 };
+
+// The answer ends here with an error of the encoder's own; returns `status`, for encode to return.
+rh_status rh_encoder_fail(rh_encoder *encoder, rh_status status, const char *param, const char *format, ...)
+    RH_PRINTF(4, 5);
+// What was done: the model's own task where the request named none.
+rh_task rh_encoder_task(const rh_encoder *encoder);
 
 // All choices have ended.
 bool rh_encoder_complete(const rh_encoder *encoder);

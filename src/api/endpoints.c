@@ -9,6 +9,12 @@ static const rh_api_endpoint *const ENDPOINTS[] = {
     &rh_endpoint_openai_chat,
     &rh_endpoint_openai_completions,
     &rh_endpoint_generate,
+    &rh_endpoint_openai_embeddings,
+    &rh_endpoint_rerank,
+    &rh_endpoint_ollama_embed,
+    &rh_endpoint_ollama_embeddings,
+    &rh_endpoint_inference,
+    &rh_endpoint_inference_stream,
     NULL,
 };
 
@@ -17,6 +23,9 @@ const rh_api_endpoint *const *rh_api_all(void) { return ENDPOINTS; }
 const rh_api_endpoint *rh_api_find(const char *path) {
   for (const rh_api_endpoint *const *at = ENDPOINTS; *at != NULL; at++) {
     if (strcmp((*at)->path, path) == 0) return *at;
+    for (const char *const *other = (*at)->other_paths; other != NULL && *other != NULL; other++) {
+      if (strcmp(*other, path) == 0) return *at;
+    }
   }
   return NULL;
 }

@@ -9,5 +9,11 @@
 extern const rh_api_endpoint rh_endpoint_openai_chat;
 extern const rh_api_endpoint rh_endpoint_openai_completions;
 extern const rh_api_endpoint rh_endpoint_generate;
+extern const rh_api_endpoint rh_endpoint_openai_embeddings;
+extern const rh_api_endpoint rh_endpoint_rerank;
+extern const rh_api_endpoint rh_endpoint_ollama_embed;
+extern const rh_api_endpoint rh_endpoint_ollama_embeddings;
+extern const rh_api_endpoint rh_endpoint_inference;
+extern const rh_api_endpoint rh_endpoint_inference_stream;
 
 #endif

@@ -83,15 +83,16 @@ rh_status rh_openai_encode_error(const char *request_id, const rh_error *error, 
 }
 
 bool rh_api_is_ollama_path(const char *path) {
-  static const char *const PATHS[] = {"/api/tags",   "/api/show", "/api/ps",     "/api/pull",   "/api/copy",
-                                      "/api/delete", "/api/push", "/api/create", "/api/version"};
+  static const char *const PATHS[] = {"/api/tags",    "/api/show",   "/api/ps",        "/api/pull",
+                                      "/api/copy",    "/api/delete", "/api/push",      "/api/create",
+                                      "/api/version", "/api/embed",  "/api/embeddings"};
   for (size_t i = 0; i < sizeof PATHS / sizeof PATHS[0]; i++) {
     if (strcmp(path, PATHS[i]) == 0) return true;
   }
   return strncmp(path, "/api/blobs/", 11) == 0;
 }
 
-static rh_status ollama_error(const rh_error *error, rh_dynbuf *out) {
+rh_status rh_ollama_put_error(rh_dynbuf *out, const rh_error *error) {
   rh_put(out, "{\"error\":");
   rh_put_string(out, error->message[0] != '\0' ? error->message : rh_status_name(error->status));
   rh_put(out, "}");
@@ -101,6 +102,6 @@ static rh_status ollama_error(const rh_error *error, rh_dynbuf *out) {
 rh_status rh_api_error_body(const char *path, const char *request_id, const rh_error *error, rh_dynbuf *out) {
   const rh_api_endpoint *endpoint = path == NULL ? NULL : rh_api_find(path);
   if (endpoint != NULL) return endpoint->encode_error(request_id, error, false, out);
-  if (path != NULL && rh_api_is_ollama_path(path)) return ollama_error(error, out);
+  if (path != NULL && rh_api_is_ollama_path(path)) return rh_ollama_put_error(out, error);
   return rh_openai_encode_error(request_id, error, false, out);
 }

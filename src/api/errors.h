@@ -17,6 +17,8 @@ const rh_api_error_row *rh_api_error_find(rh_status status);
 
 // {"message","type","param","code"}
 void rh_api_put_error(rh_dynbuf *out, const rh_error *error);
+// {"error":"text"}
+rh_status rh_ollama_put_error(rh_dynbuf *out, const rh_error *error);
 
 // The encode_error of OpenAI's endpoints: a body, or in a stream a `data:` line and the end of the stream.
 rh_status rh_openai_encode_error(const char *request_id, const rh_error *error, bool in_stream, rh_dynbuf *out);

@@ -13,38 +13,40 @@
 
 static void *target(const rh_decoding *decoding, const rh_field *field) {
   char *base = field->in_notes ? (char *)decoding->notes : (char *)decoding->request;
+  if (field->in_infer) base = (char *)decoding->infer;
   return base + field->offset;
 }
 
 rh_status rh_field_float(rh_decoding *decoding, const rh_field *field) {
   double value = 0;
   rh_status status =
-      rh_json_get_number(decoding->body, "", field->name, field->min, field->max, &value, decoding->error);
+      rh_json_get_number(decoding->body, decoding->path, field->name, field->min, field->max, &value, decoding->error);
   if (status == RH_OK) *(float *)target(decoding, field) = (float)value;
   return status;
 }
 
 rh_status rh_field_int64(rh_decoding *decoding, const rh_field *field) {
-  return rh_json_get_int(decoding->body, "", field->name, (int64_t)field->min, (int64_t)field->max,
+  return rh_json_get_int(decoding->body, decoding->path, field->name, (int64_t)field->min, (int64_t)field->max,
                          (int64_t *)target(decoding, field), decoding->error);
 }
 
 rh_status rh_field_int32(rh_decoding *decoding, const rh_field *field) {
   assert(field->min >= INT32_MIN && field->max <= INT32_MAX);
   int64_t value = 0;
-  rh_status status = rh_json_get_int(decoding->body, "", field->name, (int64_t)field->min, (int64_t)field->max, &value,
-                                     decoding->error);
+  rh_status status = rh_json_get_int(decoding->body, decoding->path, field->name, (int64_t)field->min,
+                                     (int64_t)field->max, &value, decoding->error);
   if (status == RH_OK) *(int32_t *)target(decoding, field) = (int32_t)value;
   return status;
 }
 
 rh_status rh_field_bool(rh_decoding *decoding, const rh_field *field) {
-  return rh_json_get_bool(decoding->body, "", field->name, (bool *)target(decoding, field), decoding->error);
+  return rh_json_get_bool(decoding->body, decoding->path, field->name, (bool *)target(decoding, field),
+                          decoding->error);
 }
 
 rh_status rh_field_string(rh_decoding *decoding, const rh_field *field) {
   const char *text = "";
-  rh_status status = rh_json_get_string(decoding->body, "", field->name, &text, decoding->error);
+  rh_status status = rh_json_get_string(decoding->body, decoding->path, field->name, &text, decoding->error);
   if (status != RH_OK) return status;
   if (field->max > 0 && (double)strlen(text) > field->max) {
     return rh_fail_param(decoding->error, RH_INVALID, field->name, "\"%s\" is longer than the limit of %.0f bytes",
@@ -70,7 +72,7 @@ rh_status rh_field_refuse(rh_decoding *decoding, const rh_field *field) {
 
 rh_status rh_field_refuse_list(rh_decoding *decoding, const rh_field *field) {
   json_t *list = NULL;
-  rh_status status = rh_json_get_array(decoding->body, "", field->name, &list, decoding->error);
+  rh_status status = rh_json_get_array(decoding->body, decoding->path, field->name, &list, decoding->error);
   if (status != RH_OK) return status;
   return json_array_size(list) == 0 ? RH_OK : rh_field_refuse(decoding, field);
 }
@@ -84,7 +86,8 @@ rh_status rh_field_refuse_word(rh_decoding *decoding, const rh_field *field) {
 // Any whole number is a seed for OpenAI's clients; samplers take 32 bits. Seeds that fit stay what they are.
 static rh_status read_seed(rh_decoding *decoding, const rh_field *field) {
   int64_t value = 0;
-  rh_status status = rh_json_get_int(decoding->body, "", field->name, INT64_MIN, INT64_MAX, &value, decoding->error);
+  rh_status status =
+      rh_json_get_int(decoding->body, decoding->path, field->name, INT64_MIN, INT64_MAX, &value, decoding->error);
   if (status != RH_OK) return status;
   uint64_t bits = (uint64_t)value;
   decoding->request->generate.seed = (uint32_t)(bits ^ (bits >> 32));
@@ -94,8 +97,8 @@ static rh_status read_seed(rh_decoding *decoding, const rh_field *field) {
 
 static rh_status read_timeout(rh_decoding *decoding, const rh_field *field) {
   double seconds = 0;
-  rh_status status =
-      rh_json_get_number(decoding->body, "", field->name, 0.001, RH_API_TIMEOUT_S_MAX, &seconds, decoding->error);
+  rh_status status = rh_json_get_number(decoding->body, decoding->path, field->name, 0.001, RH_API_TIMEOUT_S_MAX,
+                                        &seconds, decoding->error);
   if (status == RH_OK) decoding->request->timeout_ns = (uint64_t)(seconds * (double)RH_NS_PER_S);
   return status;
 }
@@ -179,7 +182,7 @@ static rh_status read_bias(rh_decoding *decoding, const char *key, const json_t 
 
 rh_status rh_field_logit_bias(rh_decoding *decoding, const rh_field *field) {
   json_t *object = NULL;
-  rh_status status = rh_json_get_object(decoding->body, "", field->name, &object, decoding->error);
+  rh_status status = rh_json_get_object(decoding->body, decoding->path, field->name, &object, decoding->error);
   if (status != RH_OK) return status;
   size_t count = json_object_size(object);
   if (count == 0) return RH_OK;
@@ -203,7 +206,7 @@ rh_status rh_field_logit_bias(rh_decoding *decoding, const rh_field *field) {
 
 rh_status rh_field_stream_options(rh_decoding *decoding, const rh_field *field) {
   json_t *options = NULL;
-  rh_status status = rh_json_get_object(decoding->body, "", field->name, &options, decoding->error);
+  rh_status status = rh_json_get_object(decoding->body, decoding->path, field->name, &options, decoding->error);
   if (status == RH_OK) {
     status = rh_json_get_bool(options, field->name, "include_usage", &decoding->notes->include_usage, decoding->error);
   }
@@ -218,9 +221,17 @@ rh_status rh_field_stream_options(rh_decoding *decoding, const rh_field *field) 
   return RH_OK;
 }
 
+const rh_field rh_fields_request[] = {
+    {.name = "model", .read = rh_field_string, RH_FIELD_REQUEST(model), .max = RH_MODEL_NAME_MAX},
+    {.name = "timeout", .read = read_timeout},
+    {.name = "keep_alive", .read = read_keep_alive},
+    {.name = "priority", .read = rh_field_int32, RH_FIELD_REQUEST(priority), .min = -100, .max = 100},
+    {.name = "session", .read = rh_field_string, RH_FIELD_REQUEST(session), .max = RH_API_WORD_BYTES_MAX},
+    {.name = NULL},
+};
+
 // Bounds of the penalties: past them sampling breaks down (llama.cpp multiplies or divides logits by repeat_penalty).
 const rh_field rh_fields_common[] = {
-    {.name = "model", .read = rh_field_string, RH_FIELD_REQUEST(model), .max = RH_MODEL_NAME_MAX},
     {.name = "max_tokens", .read = rh_field_int64, RH_FIELD_REQUEST(generate.max_tokens), .min = 1, .max = INT32_MAX},
     {.name = "temperature", .read = rh_field_float, RH_FIELD_REQUEST(generate.temperature), .min = 0, .max = 2},
     {.name = "top_p", .read = rh_field_float, RH_FIELD_REQUEST(generate.top_p), .min = 0, .max = 1},
@@ -240,10 +251,6 @@ const rh_field rh_fields_common[] = {
     {.name = "stop", .read = read_stop},
     {.name = "ignore_eos", .read = rh_field_bool, RH_FIELD_REQUEST(generate.ignore_eos)},
     {.name = "stream", .read = rh_field_bool, RH_FIELD_REQUEST(stream)},
-    {.name = "timeout", .read = read_timeout},
-    {.name = "keep_alive", .read = read_keep_alive},
-    {.name = "priority", .read = rh_field_int32, RH_FIELD_REQUEST(priority), .min = -100, .max = 100},
-    {.name = "session", .read = rh_field_string, RH_FIELD_REQUEST(session), .max = RH_API_WORD_BYTES_MAX},
     {.name = NULL},
 };
 

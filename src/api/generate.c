@@ -34,7 +34,7 @@ static const rh_field FIELDS[] = {
     {.name = NULL},
 };
 
-static const rh_field *const TABLES[] = {rh_fields_common, FIELDS, NULL};
+static const rh_field *const TABLES[] = {rh_fields_request, rh_fields_common, FIELDS, NULL};
 
 static rh_status read_prompt(rh_decoding *decoding) {
   rh_request *request = decoding->request;

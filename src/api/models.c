@@ -31,8 +31,15 @@ static void put_info(rh_dynbuf *out, const rh_model_info *info) {
   put_count(out, ",\"vocabulary\":", info->vocabulary);
   put_count(out, ",\"parameters\":", info->parameters);
   put_count(out, ",\"bytes\":", info->bytes);
+  if (info->dimensions > 0) put_count(out, ",\"dimensions\":", info->dimensions);
+  if (info->fallback[0] != '\0') put_text(out, ",\"fallback\":", info->fallback);
   rh_put(out, ",\"chat_template\":");
   rh_put(out, info->has_chat_template ? "true" : "false");
+}
+
+// The worker's word where there is one.
+static const char *task_of(const rh_api_model *model) {
+  return model->info != NULL && model->info->task[0] != '\0' ? model->info->task : model->task;
 }
 
 static void put_model(rh_dynbuf *out, const rh_api_model *model) {
@@ -50,6 +57,7 @@ static void put_model(rh_dynbuf *out, const rh_api_model *model) {
     rh_put_string(out, *alias);
   }
   rh_put(out, "]");
+  if (task_of(model) != NULL) put_text(out, ",\"task\":", task_of(model));
   if (model->info != NULL) put_info(out, model->info);
   rh_put(out, "}}");
 }

@@ -79,7 +79,7 @@ static const rh_field FIELDS[] = {
     {.name = NULL},
 };
 
-static const rh_field *const TABLES[] = {rh_fields_common, rh_fields_openai, FIELDS, NULL};
+static const rh_field *const TABLES[] = {rh_fields_request, rh_fields_common, rh_fields_openai, FIELDS, NULL};
 
 static rh_status set_logprobs(rh_decoding *decoding) {
   const rh_api_notes *notes = decoding->notes;

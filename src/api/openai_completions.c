@@ -107,7 +107,7 @@ static const rh_field FIELDS[] = {
     {.name = NULL},
 };
 
-static const rh_field *const TABLES[] = {rh_fields_common, rh_fields_openai, FIELDS, NULL};
+static const rh_field *const TABLES[] = {rh_fields_request, rh_fields_common, rh_fields_openai, FIELDS, NULL};
 
 static rh_status check_combinations(rh_decoding *decoding) {
   const rh_request *request = decoding->request;

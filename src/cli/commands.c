@@ -68,6 +68,7 @@ const rh_cli_command *const rh_cli_commands[] = {
     // serving and asking
     &rh_cli_serve,
     &rh_cli_run,
+    &rh_cli_embed,
     // models on disk
     &rh_cli_pull,
     &rh_cli_recommend,

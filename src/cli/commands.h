@@ -8,6 +8,7 @@
 
 extern const rh_cli_command rh_cli_serve;
 extern const rh_cli_command rh_cli_run;
+extern const rh_cli_command rh_cli_embed;
 extern const rh_cli_command rh_cli_pull;
 extern const rh_cli_command rh_cli_recommend;
 extern const rh_cli_command rh_cli_list;

@@ -41,8 +41,13 @@ static const rh_setting info_flags[] = {
 };
 #define INFO_FLAG_COUNT (sizeof info_flags / sizeof *info_flags)
 
-// Engines that other versions have; so that nobody searches for a switch that is not there.
-static const struct { const char *name, *reason; } absent_engines[] = {{"onnx", "not in this version"}};
+// Engines that other builds have; so that nobody searches for a switch that is not there.
+static const struct {
+  const char *name, *reason;
+} absent_engines[] = {
+    {"llama", "not in this build (ENGINE_LLAMA=off)"},
+    {"onnx", "not in this build (ENGINE_ONNX=off)"},
+};
 
 // Reads what the probe prints until it ends or the time is over.
 static rh_status read_probe(int fd, rh_dynbuf *out, rh_error *error) {
@@ -121,8 +126,25 @@ static json_t *probe_engines(const char *worker, rh_error *problem) {
   return json_array();
 }
 
+static const char *text_of(const json_t *object, const char *key) {
+  const char *text = json_string_value(json_object_get(object, key));
+  return text != NULL ? text : "";
+}
+
+static bool is_listed(const json_t *engines, const char *name) {
+  size_t i;
+  json_t *engine;
+  json_array_foreach(engines, i, engine) {
+    if (strcmp(text_of(engine, "engine"), name) == 0) return true;
+  }
+  return false;
+}
+
+// Where nothing could be asked, nothing is known of what the build has.
 static void add_absent(json_t *engines) {
+  if (json_array_size(engines) == 0) return;
   for (size_t i = 0; i < sizeof absent_engines / sizeof *absent_engines; i++) {
+    if (is_listed(engines, absent_engines[i].name)) continue;
     json_array_append_new(engines, json_pack("{sssbss}", "engine", absent_engines[i].name, "available", 0, "reason",
                                              absent_engines[i].reason));
   }
@@ -159,11 +181,6 @@ static void print_hardware(const rh_hardware *hardware) {
   }
 }
 
-static const char *text_of(const json_t *object, const char *key) {
-  const char *text = json_string_value(json_object_get(object, key));
-  return text != NULL ? text : "";
-}
-
 static int print_engines(const json_t *engines) {
   static const char *const headings[] = {"ENGINE", "WORKS", "VERSION", "RUNS ON", "DETAILS", NULL};
   rh_table *table = rh_table_new(headings);
@@ -173,6 +190,7 @@ static int print_engines(const json_t *engines) {
     char devices[512] = "";
     bool works = json_is_true(json_object_get(engine, "available"));
     json_array_foreach(json_object_get(engine, "devices"), d, device) {
+      if (json_is_false(json_object_get(device, "available"))) continue;
       size_t used = strlen(devices);
       snprintf(devices + used, sizeof devices - used, "%s%s", used > 0 ? ", " : "", text_of(device, "name"));
     }

@@ -13,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/local.h"
 #include "cli/output.h"
+#include "cli/show_onnx.h"
 #include "model/catalogue.h"
 #include "model/known.h"
 #include "model/need.h"
@@ -69,6 +70,7 @@ static void add_entry(json_t *object, rh_format format, const char *path, const 
     json_object_set_new(gguf, "chat_template", json_boolean(summary.has_chat_template));
     json_object_set_new(object, "gguf", gguf);
   }
+  if (format == RH_FORMAT_ONNX) rh_show_add_onnx(object, path);
   if (engine == NULL || rh_need_estimate(engine, path, options, 0, &need, &ignored) != RH_OK) return;
   json_object_set_new(object, "memory",
                       json_pack("{sIsIsIsIsIsIsI}", "ram_bytes", (json_int_t)need.ram_bytes, "gpu_bytes",
@@ -245,7 +247,13 @@ static void print_model(const json_t *model) {
   json_object_foreach(unordered, key, value) {
     if (json_is_object(value)) {
       printf("%s%s%s\n", rh_cli_style(stdout, RH_STYLE_BOLD), key, rh_cli_style(stdout, RH_STYLE_OFF));
-      json_object_foreach(value, inner_key, inner) print_field(inner_key, inner, 2);
+      json_object_foreach(value, inner_key, inner) {
+        if (json_is_array(inner)) {
+          rh_show_print_ports(inner_key, inner);
+        } else {
+          print_field(inner_key, inner, 2);
+        }
+      }
     } else if (json_is_array(value)) {
       if (strcmp(key, "files") != 0) print_names(key, value);
     } else {

@@ -2,7 +2,7 @@
 //
 // Purpose: SentencePiece vocabularies, from tokenizer.model or, where that is missing, from a tokenizer.json that holds the
 // same as BPE with bytes to fall back on (Llama, Gemma, Phi-3).
-// Data owned: none. Threads: one. Not here: the protocol-buffer walk (sentencepiece.c).
+// Data owned: none. Threads: one. Not here: the protocol-buffer walk (text/sentencepiece.c).
 //
 // llama.cpp joins two neighbours when their text together is a token, the highest score first; tokenizer.json has a list of
 // merges, the first one first. A merge's rank is therefore its token's score. The two ways agree when the list has every
@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "base/dynbuf.h"
-#include "convert/sentencepiece.h"
 #include "convert/vocab.h"
+#include "text/sentencepiece.h"
 
 #define MODEL_BYTES_MAX ((size_t)64 << 20)
 
@@ -41,7 +41,7 @@ static rh_status take_pieces(rh_tokenizer *self, const rh_sentencepiece *model, 
     count = (size_t)self->vocab.count;
   }
   for (size_t i = 0; i < count; i++) {
-    const rh_piece *piece = &model->pieces[i];
+    const rh_sentence_piece *piece = &model->pieces[i];
     rh_status status =
         rh_vocab_set(&self->vocab, (int64_t)i, piece->text, piece->length, piece->score, piece->type, error);
     if (status != RH_OK) return status;

@@ -10,12 +10,29 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "daemon/internal.h"
+#include "flow/fit.h"
 
 #define HASH_DIGITS 16
 #define LOGGED_PROMPT_BYTES_MAX 4096
 
+static void append_infer(const rh_infer *infer, rh_dynbuf *out) {
+  for (size_t i = 0; i < infer->item_count; i++) {
+    const rh_item *item = &infer->items[i];
+    if (i > 0) (void)rh_dynbuf_append_char(out, '\n');
+    if (item->text != NULL) (void)rh_dynbuf_append(out, item->text, item->length);
+    if (item->pair != NULL) (void)rh_dynbuf_append_char(out, '\t');
+    if (item->pair != NULL) (void)rh_dynbuf_append(out, item->pair, item->pair_length);
+    if (item->token_count > 0) (void)rh_dynbuf_append(out, item->tokens, item->token_count * sizeof *item->tokens);
+  }
+  for (size_t i = 0; i < infer->tensor_count; i++) {
+    (void)rh_dynbuf_printf(out, "%s\n", infer->tensors[i].name);
+    (void)rh_dynbuf_append(out, infer->tensors[i].data, infer->tensors[i].bytes);
+  }
+}
+
 // Everything the request asks, in order, with separators: equal prompts hash equally, others do not.
 static bool prompt_text(const rh_request *request, rh_dynbuf *out) {
+  if (request->infer != NULL) append_infer(request->infer, out);
   for (size_t i = 0; i < request->prompt_count; i++) {
     const rh_prompt *prompt = &request->prompts[i];
     for (size_t j = 0; prompt->kind == RH_PROMPT_MESSAGES && j < prompt->count; j++) {
@@ -39,6 +56,26 @@ static int64_t completion_tokens(const rh_call *call) {
   return call->usage.completion_tokens > 0 ? call->usage.completion_tokens : call->deltas_tokens;
 }
 
+// Inputs of a task that does not generate.
+static int64_t items_of(const rh_call *call) {
+  const rh_infer *infer = call->request.infer;
+  if (infer == NULL) return 0;
+  return infer->item_count > 0 ? (int64_t)infer->item_count : 1;
+}
+
+// The task that was done, where one was found out; a request that could not be read has none.
+static rh_task task_of(const rh_call *call) {
+  if (call->request.infer == NULL && call->request.prompt_count == 0) return RH_TASK_COUNT;
+  return rh_task_resolve(call->request.task, call->meta.info);
+}
+
+// An endpoint that serves many tasks counts each as what it is.
+static const char *operation_of(const rh_call *call) {
+  rh_task task = task_of(call);
+  if (call->request.infer == NULL || task == RH_TASK_OWN) return call->endpoint->operation;
+  return task == RH_TASK_EMBED ? "embeddings" : rh_task_name(task);
+}
+
 static double first_token_ms(const rh_call *call) {
   return call->meta.first_token_ns == 0 ? 0 : rh_ns_to_ms(call->meta.first_token_ns - call->meta.received_ns);
 }
@@ -57,7 +94,7 @@ static void count(const rh_call *call, double latency_s) {
   snprintf(status, sizeof status, "%u", call->http_status);
   // A name that is served nowhere is a stranger's word and must not become a label of its own.
   const char *asked = call->served == NULL ? "" : call->request.model != NULL ? call->request.model : "";
-  const char *request_labels[] = {call->endpoint->operation,
+  const char *request_labels[] = {operation_of(call),
                                   asked,
                                   model,
                                   call->meta.provider,
@@ -74,6 +111,11 @@ static void count(const rh_call *call, double latency_s) {
   rh_metrics_add(metrics, RH_M_TOKENS_GENERATED, &model, (double)tokens);
   rh_metrics_add(metrics, RH_M_PROMPT_TOKENS, &model, (double)call->usage.prompt_tokens);
   rh_metrics_add(metrics, RH_M_CACHED_TOKENS, &model, (double)call->usage.cached_tokens);
+  if (call->request.infer != NULL && call->error.status == RH_OK) {
+    const char *item_labels[] = {model, operation_of(call)};
+    rh_metrics_add(metrics, RH_M_ITEMS, item_labels, (double)items_of(call));
+    rh_metrics_add(metrics, RH_M_ITEMS_FAILED, item_labels, (double)call->items_failed);
+  }
   if (call->meta.first_token_ns != 0) {
     rh_metrics_observe(metrics, RH_M_FIRST_TOKEN, &model, first_token_ms(call) / 1000.0);
   }
@@ -94,7 +136,8 @@ static void log_line(const rh_call *call, const char *hash, const char *prompt, 
          rh_log_int("prompt_tokens", call->usage.prompt_tokens), rh_log_int("cached_tokens", call->usage.cached_tokens),
          rh_log_int("tokens", completion_tokens(call)), rh_log_num("tokens_per_second", tokens_per_second(call)),
          rh_log_str("cache", call->meta.cache), rh_log_bool("stream", call->request.stream),
-         rh_log_str("route_reason", call->meta.route_reason),
+         rh_log_str("route_reason", call->meta.route_reason), rh_log_str("operation", operation_of(call)),
+         rh_log_int("items", items_of(call)), rh_log_int("items_failed", call->items_failed),
          prompt != NULL ? rh_log_str("prompt", prompt) : (rh_log_field){.type = RH_FIELD_END},
          (rh_log_field){.type = RH_FIELD_END});
   if (call->error.status != RH_OK) {
@@ -125,22 +168,38 @@ static void remember(const rh_call *call, const char *hash, double latency_ms) {
   last->first_token_ms = first_token_ms(call);
   last->tokens_per_second = tokens_per_second(call);
   last->cost_usd = call->meta.cost_usd;
+  last->task = task_of(call);
+  last->items = items_of(call);
+  last->items_failed = call->items_failed;
+}
+
+// What only tasks that do not generate have.
+static json_t *with_items(json_t *object, const rh_last_request *last) {
+  const char *task = last->task < RH_TASK_COUNT ? rh_task_name(last->task) : NULL;
+  json_object_set_new(object, "task", task != NULL ? json_string(task) : json_null());
+  if (last->items == 0) return object;
+  json_object_set_new(object, "items", json_integer(last->items));
+  json_object_set_new(object, "items_failed", json_integer(last->items_failed));
+  json_object_set_new(object, "batch_size", json_integer(last->usage.work.batch_items));
+  json_object_set_new(object, "padding", json_real(last->usage.work.padding));
+  return object;
 }
 
 json_t *rh_account_last(const rh_daemon *daemon) {
   const rh_last_request *last = &daemon->last;
   if (last->id[0] == '\0') return json_pack("{s:n}", "request_id");
   const char *outcome = last->error.status == RH_OK ? "ok" : rh_status_name(last->error.status);
-  return json_pack("{s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:f,s:f,s:f,s:I,s:I,s:I,s:f,s:s,s:b,s:s,s:s,s:s,s:s,s:s,s:I,s:f}",
-                   "request_id", last->id, "route", last->endpoint->name, "model", last->model, "outcome", outcome,
-                   "status", (int)last->status, "error", last->error.message, "prompt_hash", last->prompt_hash,
-                   "latency_ms", last->latency_ms, "queue_ms", last->usage.queue_ms, "first_token_latency_ms",
-                   last->first_token_ms, "prompt_tokens", (json_int_t)last->usage.prompt_tokens, "cached_tokens",
-                   (json_int_t)last->usage.cached_tokens, "tokens", (json_int_t)last->tokens, "tokens_per_second",
-                   last->tokens_per_second, "cache", last->cache, "stream", (int)last->stream, "route_reason",
-                   last->route_reason, "host", daemon->host, "engine", last->engine, "device", last->device,
-                   "acceleration", last->acceleration, "created", (json_int_t)last->created, "cost_usd",
-                   last->cost_usd);
+  json_t *object =
+      json_pack("{s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:f,s:f,s:f,s:I,s:I,s:I,s:f,s:s,s:b,s:s,s:s,s:s,s:s,s:s,s:I,s:f}",
+                "request_id", last->id, "route", last->endpoint->name, "model", last->model, "outcome", outcome,
+                "status", (int)last->status, "error", last->error.message, "prompt_hash", last->prompt_hash,
+                "latency_ms", last->latency_ms, "queue_ms", last->usage.queue_ms, "first_token_latency_ms",
+                last->first_token_ms, "prompt_tokens", (json_int_t)last->usage.prompt_tokens, "cached_tokens",
+                (json_int_t)last->usage.cached_tokens, "tokens", (json_int_t)last->tokens, "tokens_per_second",
+                last->tokens_per_second, "cache", last->cache, "stream", (int)last->stream, "route_reason",
+                last->route_reason, "host", daemon->host, "engine", last->engine, "device", last->device,
+                "acceleration", last->acceleration, "created", (json_int_t)last->created, "cost_usd", last->cost_usd);
+  return object != NULL ? with_items(object, last) : NULL;
 }
 
 void rh_account_call(rh_call *call) {
@@ -155,7 +214,8 @@ void rh_account_call(rh_call *call) {
   if (prompt_text(&call->request, &text)) rh_sha256_hex(rh_dynbuf_data(&text), text.length, hash);
   hash[HASH_DIGITS] = '\0';
   char *shown = NULL;
-  if (call->daemon->settings->log_prompts && text.length > 0) {
+  bool readable = call->request.infer == NULL || call->request.infer->tensor_count == 0;
+  if (call->daemon->settings->log_prompts && text.length > 0 && readable) {
     shown = strndup(rh_dynbuf_data(&text), LOGGED_PROMPT_BYTES_MAX);
   }
   count(call, latency_ms / 1000.0);

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "daemon/internal.h"
 
-#define ANSWER_BYTES_MAX (64u * 1024u * 1024u)
+#define ANSWER_BYTES_MAX (128u * 1024u * 1024u)  // more than any encoder holds
 
 static void mark_answered(rh_call *call) {
   call->answered = true;
@@ -29,6 +29,43 @@ void rh_answer_begin_stream(rh_call *call) {
   (void)rh_http_stream_begin(exchange, 200, call->endpoint->stream_type);
 }
 
+// What waits goes out in pieces that http has room for. False: there is no room for more.
+static bool send_pending(rh_call *call) {
+  size_t piece = (size_t)call->daemon->settings->stream_buffer;
+  while (call->pending.length > 0) {
+    size_t length = call->pending.length < piece ? call->pending.length : piece;
+    rh_http_room room = rh_http_stream_write(call->exchange, rh_dynbuf_data(&call->pending), length);
+    rh_dynbuf_consume(&call->pending, length);
+    call->full = room == RH_HTTP_WAIT;
+    if (call->full) return false;
+  }
+  // One large event must not cost its size until the end.
+  rh_dynbuf_free(&call->pending);
+  return true;
+}
+
+// What does not fit in `pending` is left out whole, so that events stay events; false tells it.
+static bool send_bytes(rh_call *call, const rh_dynbuf *bytes, bool *room) {
+  if (!call->full && bytes->length <= call->daemon->settings->stream_buffer) {
+    call->full = rh_http_stream_write(call->exchange, rh_dynbuf_data(bytes), bytes->length) == RH_HTTP_WAIT;
+    *room = !call->full;
+    return true;
+  }
+  *room = false;
+  if (rh_dynbuf_append(&call->pending, rh_dynbuf_data(bytes), bytes->length) != RH_OK) {
+    call->pending.failed = false;
+    return false;
+  }
+  *room = !call->full && send_pending(call);
+  return true;
+}
+
+static void end_stream(rh_call *call) {
+  mark_answered(call);
+  call->ending = call->pending.length > 0;  // then when the last of it has gone
+  if (!call->ending) rh_http_stream_end(call->exchange);
+}
+
 static void answer_whole(rh_call *call, unsigned status, const rh_dynbuf *body) {
   set_model_header(call);
   call->http_status = status;
@@ -46,9 +83,9 @@ void rh_answer_error(rh_call *call) {
   rh_dynbuf_init(&body, ANSWER_BYTES_MAX);
   (void)call->endpoint->encode_error(call->id, &call->error, call->streaming, &body);
   if (call->streaming) {
-    mark_answered(call);
-    (void)rh_http_stream_write(call->exchange, rh_dynbuf_data(&body), body.length);
-    rh_http_stream_end(call->exchange);
+    bool room;
+    (void)send_bytes(call, &body, &room);
+    end_stream(call);
   } else {
     rh_headers_error(call->exchange, &call->error, retry_after(call));
     answer_whole(call, rh_api_http_status(call->error.status), &body);
@@ -85,12 +122,16 @@ static void note(rh_call *call, const rh_event *event) {
     call->meta.info = rh_member_info(rh_served_member(call->served));
     if (!call->started) note_backend(call);
     call->started = true;
+    call->items_failed = 0;
   } else if (event->kind == RH_EVENT_DELTA && event->as.delta.token_count > 0) {
     uint64_t now = rh_clock_now_ns();
     if (call->meta.first_token_ns == 0) call->meta.first_token_ns = now;
     call->last_token_ns = now;
     call->deltas_tokens += event->as.delta.token_count;
+  } else if (event->kind == RH_EVENT_RESULT) {
+    if (event->as.result.kind == RH_RESULT_FAILED) call->items_failed++;
   } else if (event->kind == RH_EVENT_USAGE) {
+    call->usage.work = event->as.usage.work;
     call->usage.prompt_tokens += event->as.usage.prompt_tokens;
     call->usage.completion_tokens += event->as.usage.completion_tokens;
     call->usage.cached_tokens += event->as.usage.cached_tokens;
@@ -102,8 +143,14 @@ static void note(rh_call *call, const rh_event *event) {
 
 static rh_verdict send_stream(rh_call *call, rh_part *part, const rh_dynbuf *bytes) {
   if (!call->streaming) rh_answer_begin_stream(call);
-  rh_http_room room = rh_http_stream_write(call->exchange, rh_dynbuf_data(bytes), bytes->length);
-  if (room != RH_HTTP_WAIT) return RH_GO;
+  bool room = true;
+  if (!send_bytes(call, bytes, &room)) {
+    rh_error error;
+    (void)rh_fail(&error, RH_TOO_LARGE, "the answer does not fit in what is held for a client that reads too slowly");
+    rh_call_fail(call, &error);
+    return RH_GO;
+  }
+  if (room) return RH_GO;
   part->held = true;
   return RH_WAIT;
 }
@@ -111,8 +158,7 @@ static rh_verdict send_stream(rh_call *call, rh_part *part, const rh_dynbuf *byt
 static void finish(rh_call *call, const rh_dynbuf *bytes) {
   rh_call_stop_work(call);
   if (call->streaming) {
-    mark_answered(call);
-    rh_http_stream_end(call->exchange);
+    end_stream(call);
   } else {
     answer_whole(call, 200, bytes);
   }
@@ -135,18 +181,23 @@ rh_verdict rh_answer_event(void *ctx, const rh_event *event) {
   rh_verdict verdict = RH_GO;
   rh_status status = rh_encoder_push(call->encoder, event, &bytes, &finished);
   if (status != RH_OK) {
-    rh_error error;
-    (void)rh_fail(&error, status, "the answer could not be written: it is too large or memory is short");
-    rh_call_fail(call, &error);
+    rh_call_fail(call, rh_encoder_error(call->encoder));
   } else {
     if (call->request.stream && bytes.length > 0) verdict = send_stream(call, part, &bytes);
-    if (finished) finish(call, &bytes);
+    if (finished && !call->answered) finish(call, &bytes);
   }
   rh_dynbuf_free(&bytes);
   return verdict;
 }
 
 void rh_answer_drain(rh_call *call) {
+  call->full = false;
+  bool room = send_pending(call);
+  if (call->ending && call->pending.length == 0) {
+    call->ending = false;
+    rh_http_stream_end(call->exchange);
+  }
+  if (!room || call->answered) return;
   for (size_t i = 0; i < call->part_count; i++) {
     rh_part *part = &call->parts[i];
     if (!part->held) continue;

@@ -80,6 +80,7 @@ static void render_text(const rh_daemon *daemon, rh_dynbuf *out) {
     (void)rh_dynbuf_printf(out, "  POST %s\n", (*at)->path);
   }
   (void)rh_dynbuf_append_text(out,
+                              "  POST /api/inference/cancel/{request_id}\n"
                               "  GET  /v1/models\n  GET  /v1/models/{id}\n  GET  /health\n  GET  /metrics\n"
                               "  GET  /last_request_stats\n"
                               "  GET  /api/models\n  GET  /api/models/status/{id}\n  GET  /api/models/catalogue\n"

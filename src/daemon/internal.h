@@ -10,7 +10,7 @@
 //   gauges.c     what is read when somebody looks at the metrics
 //   routes.c     from a path to who answers it
 //   pages.c      endpoints that run no model and have no body
-//   operation.c  those that have a body, take time or stream lines: admin*.c, ollama*.c
+//   operation.c  those that have a body, take time or stream lines: admin*.c, ollama*.c, cancel.c
 //   pull_jobs.c  pulls, each a process of its own
 //   chores.c     changes of the store that may take long, the same way; child.c is what both use
 //   cors.c       which web pages may call us
@@ -59,6 +59,8 @@ typedef struct rh_last_request {
   rh_usage usage;
   int64_t tokens;
   double latency_ms, first_token_ms, tokens_per_second, cost_usd;
+  rh_task task;
+  int64_t items, items_failed;
   char engine[32], device[64], acceleration[128];
 } rh_last_request;
 
@@ -102,6 +104,10 @@ typedef enum rh_step {
   RH_STEP_PARK  // not a state: a step's answer "wait here until something happens"
 } rh_step;
 
+// What of a stream's one event may wait for a slow reader: an event of a tensor is larger than what http holds. The worker is
+// held back meanwhile, so this is bounded by its credit.
+#define RH_CALL_PENDING_BYTES_MAX ((size_t)128 * 1024 * 1024)
+
 // One job of a call: which run, and whether it still is the scheduler's.
 typedef struct rh_part {
   rh_call *call;
@@ -125,11 +131,14 @@ struct rh_call {
   rh_part *parts;
   size_t part_count;
   rh_encoder *encoder;
+  rh_dynbuf pending;  // of a stream: written, but http has no room for it yet
   rh_answer_meta meta;
   rh_timer ping;
   bool started;    // an engine has accepted a part
   bool streaming;  // the head of a streamed answer has gone out
-  bool answered;   // the whole answer was handed to http
+  bool answered;   // the whole answer was handed to http, or waits in `pending`
+  bool full;       // http has said WAIT and not yet that there is room again
+  bool ending;     // the stream ends when `pending` has gone out
   bool gone;       // the client has left
   bool over;       // http is done with the exchange
   bool accounted;
@@ -137,6 +146,7 @@ struct rh_call {
   // for the account
   uint64_t queue_ns;
   rh_usage usage;         // summed over the parts
+  int64_t items_failed;   // of tasks that do not generate
   int64_t deltas_tokens;  // tokens seen in deltas, for answers that were cut short
   uint64_t last_token_ns;
   uint64_t answered_ns;  // when the whole answer was handed to http
@@ -145,9 +155,10 @@ struct rh_call {
 
 // request.c
 void rh_call_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_api_endpoint *endpoint);
-void rh_call_advance(rh_call *call);                      // run steps until one parks
-void rh_call_fail(rh_call *call, const rh_error *error);  // stop its work, answer with the error
-void rh_call_stop_work(rh_call *call);                    // cancel every job that is not over
+void rh_call_advance(rh_call *call);                             // run steps until one parks
+void rh_call_fail(rh_call *call, const rh_error *error);         // stop its work, answer with the error
+void rh_call_stop_work(rh_call *call);                           // cancel every job that is not over
+rh_call *rh_call_find(const rh_daemon *daemon, const char *id);  // one that is not answered yet, or NULL
 
 // answer.c
 rh_verdict rh_answer_event(void *part, const rh_event *event);

@@ -16,6 +16,8 @@ typedef enum rh_metric_id {
   RH_M_TOKENS_GENERATED,  // response model
   RH_M_PROMPT_TOKENS,     // response model
   RH_M_CACHED_TOKENS,     // response model
+  RH_M_ITEMS,             // response model, operation
+  RH_M_ITEMS_FAILED,      // response model, operation
   RH_M_MODEL_SELECTED,    // response model, reason
   RH_M_CACHE_HITS,
   RH_M_RATE_LIMITED,

@@ -51,7 +51,7 @@ struct rh_operation {
 void rh_operation_answer(rh_operation *operation, unsigned status, json_t *value);  // takes `value`; NULL = no memory
 void rh_operation_answer_empty(rh_operation *operation, unsigned status);           // no body at all
 void rh_operation_fail(rh_operation *operation, const rh_error *error);  // the dialect of its path; in a stream a line
-void rh_operation_fail_memory(rh_operation *operation);  // there is no memory for it
+void rh_operation_fail_memory(rh_operation *operation);                  // there is no memory for it
 // NDJSON: one object a line. The first line begins the stream.
 rh_http_room rh_operation_line(rh_operation *operation, json_t *value);  // takes `value`
 void rh_operation_end(rh_operation *operation);                          // ends a stream
@@ -69,6 +69,7 @@ rh_status rh_operation_check_fields(const rh_operation *operation, const char *c
 
 // The tables of routes, one a file, each ended by a row without a path.
 extern const rh_operation_route rh_routes_admin[];   // admin.c: /api/models...
+extern const rh_operation_route rh_routes_cancel[];  // cancel.c: /api/inference/cancel/{request_id}
 extern const rh_operation_route rh_routes_ollama[];  // ollama.c: /api/tags, /api/show, /api/ps, /api/pull, ...
 
 // The route of a request: the exact path, else the longest prefix. NULL when there is none.

@@ -103,6 +103,7 @@ static rh_api_model describe(const rh_served *served, alias_list *aliases) {
       .engine = spec->engine,
       .version = colon != NULL ? colon + 1 : "",
       .aliases = aliases_of(aliases, spec->name),
+      .task = spec->task != NULL && spec->task[0] != '\0' ? spec->task : NULL,
       .info = rh_member_info(rh_served_member(served)),
   };
 }

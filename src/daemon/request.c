@@ -7,6 +7,7 @@
 // A step that fails sets call->error and goes to ACCOUNT by way of an error answer. A client that leaves cancels the
 // call's jobs at any step. Loop thread only; a call is owned by this file and lives until http is done with its exchange.
 #include <assert.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/internal.h"
+#include "flow/fit.h"
 
 #define WARNINGS_BYTES_MAX 4096
 // A silent stream gets a comment this often, so that no proxy between us and the client gives up on it.
@@ -75,6 +77,11 @@ static rh_step step_route(rh_call *call) {
   call->meta.model = rh_served_spec(call->served)->name;
   call->meta.version = version_of(call->meta.model);
   call->meta.route_reason = reason != NULL ? reason : "";
+  // A model that was loaded once need not be loaded again to say that it is for something else.
+  const rh_model_info *info = rh_member_info(rh_served_member(call->served));
+  if (info != NULL && rh_task_check(call->request.task, info, call->meta.model, &call->error) != RH_OK) {
+    return reject(call);
+  }
   const char *labels[] = {call->meta.model, call->meta.route_reason};
   rh_metrics_add(call->daemon->metrics, RH_M_MODEL_SELECTED, labels, 1);
   return RH_STEP_SCHEDULE;
@@ -87,10 +94,11 @@ static void fill_part(rh_call *call, size_t index) {
   part->call = call;
   part->run = (rh_run){
       .task = request->task,
-      .prompt = request->prompts[index / choices],
       .generate = request->generate,
+      .infer = request->infer,
       .request_id = request->id,
   };
+  if (request->infer == NULL) part->run.prompt = request->prompts[index / choices];
   // Several answers to one prompt under one seed would all be the same text.
   if (request->generate.has_seed) part->run.generate.seed += (uint32_t)(index % choices);
 }
@@ -115,7 +123,7 @@ static rh_status submit(rh_call *call, size_t index) {
 }
 
 static rh_step step_schedule(rh_call *call) {
-  size_t count = call->request.prompt_count * (size_t)call->request.choices;
+  size_t count = rh_request_runs(&call->request);
   assert(count >= 1 && count <= RH_JOBS_MAX);
   call->parts = rh_arena_alloc_array(call->arena, count, sizeof *call->parts);
   call->encoder = rh_encoder_new(call->endpoint, &call->request, &call->meta, rh_dynbuf_data(&call->warnings));
@@ -187,6 +195,7 @@ static void on_ping(void *ctx) {
   if (call->answered || call->gone) return;
   uint64_t last = call->streaming ? rh_http_stream_last_write_ns(call->exchange) : call->meta.received_ns;
   uint64_t silent = rh_clock_now_ns() - last;
+  if (call->pending.length > 0) silent = 0;  // half an event is out, and who reads it slowly hears enough
   if (silent + RH_NS_PER_S / 10 >= PING_NS) {
     if (!call->streaming) rh_answer_begin_stream(call);
     (void)rh_http_stream_write(call->exchange, call->endpoint->ping, strlen(call->endpoint->ping));
@@ -224,6 +233,7 @@ static void on_done(rh_handler *handler) {
   if (call->served != NULL) rh_served_release(call->served);
   rh_list_remove(&daemon->calls, &call->node);
   rh_encoder_free(call->encoder);
+  rh_dynbuf_free(&call->pending);
   rh_dynbuf_free(&call->warnings);
   rh_arena_free(call->arena);
   free(call);
@@ -231,6 +241,28 @@ static void on_done(rh_handler *handler) {
 }
 
 static const rh_handler_ops call_ops = {.request = on_request, .drain = on_drain, .done = on_done};
+
+rh_call *rh_call_find(const rh_daemon *daemon, const char *id) {
+  rh_list_each(&daemon->calls, node) {
+    rh_call *call = rh_list_entry(node, rh_call, node);
+    if (call->step < RH_STEP_ACCOUNT && strcmp(call->id, id) == 0) return call;
+  }
+  return NULL;
+}
+
+// A client may name its request, so that it can cancel it before it has heard of it. The name must be harmless in headers
+// and logs, and no other request's; otherwise the request gets one of ours.
+static void name_call(rh_call *call) {
+  const char *wanted = rh_http_header(call->exchange, "X-Request-Id");
+  size_t length = wanted != NULL ? strlen(wanted) : 0;
+  bool good = length > 0 && length < sizeof call->id;
+  for (size_t i = 0; good && i < length; i++)
+    good = isalnum((unsigned char)wanted[i]) || strchr("-_.:", wanted[i]) != NULL;
+  if (good && rh_call_find(call->daemon, wanted) == NULL)
+    rh_text_copy(call->id, sizeof call->id, wanted);
+  else
+    rh_id_make(call->id, "req-");
+}
 
 void rh_call_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_api_endpoint *endpoint) {
   rh_call *call = calloc(1, sizeof *call);
@@ -244,7 +276,8 @@ void rh_call_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_api_e
   call->daemon = daemon;
   call->exchange = exchange;
   call->endpoint = endpoint;
-  rh_id_make(call->id, "req-");
+  name_call(call);
+  rh_dynbuf_init(&call->pending, RH_CALL_PENDING_BYTES_MAX);
   rh_dynbuf_init(&call->warnings, WARNINGS_BYTES_MAX);
   call->ping = (rh_timer){.fn = on_ping, .ctx = call};
   call->meta = (rh_answer_meta){

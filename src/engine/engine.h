@@ -77,11 +77,24 @@ typedef struct rh_token_row {
   size_t count;
 } rh_token_row;
 
-// What an engine can do besides generating. Members may be NULL; an engine has `run` (tensors), or `tokenize` and `embed`.
+// A text as tokens of an engine that has a tokenizer of its own. The arrays are the engine's, valid until it is asked again.
+typedef struct rh_token_text {
+  const int32_t *ids;
+  const int32_t *types;           // NULL = all 0
+  const uint32_t *starts, *ends;  // in the text they are from, in code points; NULL = the engine does not know
+  size_t count;
+  size_t head, tail;  // so many at the beginning and at the end were added by the model and stay when the rest is cut
+} rh_token_text;
+
+// What an engine can do besides generating. Members may be NULL; an engine has `graph` and `run` (tensors), or `tokenize` and
+// `embed`. What is computed here is counted by the task that asks for it, not in rh_engine_counts.
 // Called between steps, on the engine thread. A call computes at once and is bounded by what it is given.
 typedef struct rh_engine_infer_ops {
   // The model's folder or file, where its own configuration and tokenizer lie. Lives as long as the engine.
   const char *(*folder)(const rh_engine *engine);
+  // What stands in place of the folder's files where there is no folder, or where the engine knows better: the text of a
+  // config.json, with the keys of the sentence-transformers files beside its own (src/task/model_files.h). NULL = nothing.
+  const char *(*config)(const rh_engine *engine);
 
   const rh_graph *(*graph)(const rh_engine *engine);  // NULL: this model has none
   // Tensors by name in, by name out. `wanted` NULL = all outputs. *outputs is valid until the next call. A wrong name, type
@@ -89,9 +102,10 @@ typedef struct rh_engine_infer_ops {
   rh_status (*run)(rh_engine *engine, const rh_tensor *inputs, size_t input_count, const char *const *wanted,
                    size_t wanted_count, const rh_tensor **outputs, size_t *output_count, rh_error *error);
 
-  // For models whose engine knows their tokens and their pooling. The caller frees *ids.
-  rh_status (*tokenize)(rh_engine *engine, const char *text, size_t length, bool add_special, int32_t **ids,
-                        size_t *count, rh_error *error);
+  // For models whose engine knows their tokens. `pair` NULL = none.
+  rh_status (*tokenize)(rh_engine *engine, const char *text, size_t length, const char *pair, size_t pair_length,
+                        bool add_special, rh_token_text *out, rh_error *error);
+  // And their pooling.
   // One vector of rh_model_info.dimensions floats for each row, not normalized, one after another in `out`.
   rh_status (*embed)(rh_engine *engine, const rh_token_row *rows, size_t row_count, float *out, rh_error *error);
 } rh_engine_infer_ops;

@@ -10,11 +10,17 @@ extern const rh_engine_ops rh_engine_fake;
 #ifdef RH_ENGINE_LLAMA
 extern const rh_engine_ops rh_engine_llama;
 #endif
+#ifdef RH_ENGINE_ONNX
+extern const rh_engine_ops rh_engine_onnx;
+#endif
 
 static const rh_engine_ops *const engines[] = {
     &rh_engine_fake,
 #ifdef RH_ENGINE_LLAMA
     &rh_engine_llama,
+#endif
+#ifdef RH_ENGINE_ONNX
+    &rh_engine_onnx,
 #endif
     NULL,
 };

@@ -80,7 +80,8 @@ size_t rh_member_free_slots(const rh_member *member);  // 0 unless READY
 uint64_t rh_member_restarts(const rh_member *member);
 uint64_t rh_member_ready_since_ns(const rh_member *member);  // 0 unless READY
 
-// Only while READY and a slot is free. The listener is copied. `run` is only read during the call.
+// Only while READY and a slot is free. The listener is copied. `run` is only read during the call. RH_UNSUPPORTED: the model
+// is for another task (flow/fit.h).
 rh_status rh_member_run_begin(rh_member *member, const rh_run *run, const rh_run_listener *listener,
                               rh_member_run **out, rh_error *error) RH_MUST_CHECK;
 void rh_member_run_resume(rh_member_run *run);  // after RH_WAIT: credit flows again

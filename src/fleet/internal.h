@@ -17,8 +17,8 @@ struct rh_member_run {
   rh_member *member;
   rh_list_node node;  // in member->runs
   uint32_t stream;
-  uint32_t credit;        // deltas the worker may still send; passing it breaks the protocol
-  uint32_t owed;          // deltas taken whose credit was not given back yet
+  uint32_t credit;        // deltas and results the worker may still send; passing it breaks the protocol
+  uint32_t owed;          // of them taken whose credit was not given back yet
   bool held;              // the listener said WAIT
   uint64_t cancelled_ns;  // 0 = not cancelled
   rh_run_listener listener;

@@ -136,7 +136,8 @@ static void fail_load(rh_member *member) {
   // then let the next request try.
   member->deaths++;
   member->pause_until_ns = rh_clock_now_ns() + backoff_ns(member);
-  member->failure.status = RH_LOAD_FAILED;
+  // A machine that lacks what the model needs is no failure of the load: its client is told so.
+  if (!member->load_refused || member->failure.status != RH_HARDWARE) member->failure.status = RH_LOAD_FAILED;
   RH_LOG(RH_LOG_ERROR, "model not loaded", rh_log_str("model", member->options.name),
          rh_log_str("error", member->failure.message));
   rh_member_set_state(member, RH_MEMBER_FAILED);

@@ -44,6 +44,16 @@ static const char *const passed_prefixes[] = {
     "GLIBC_TUNABLES=",
     "ROUNDHOUSE_LOG_",
     "ROUNDHOUSE_LLAMA_DIR=",
+    // The ONNX engine: its library, its providers' order and plugins, where it keeps graphs and looks for wheels.
+    "ROUNDHOUSE_ORT",
+    "ROUNDHOUSE_PROVIDERS=",
+    "ROUNDHOUSE_CACHE=",
+    "XDG_CACHE_HOME=",
+    "VIRTUAL_ENV=",
+    "CONDA_PREFIX=",
+    "FORCE_DEVICE=",
+    "MAX_GPU_MEM_GB=",
+    "ORT_",
 };
 
 static bool is_passed(const char *variable) {

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "fleet/internal.h"
+#include "flow/fit.h"
 
 static rh_member_run *find(const rh_member *member, uint32_t stream) {
   rh_list_each(&member->runs, node) {
@@ -44,7 +45,7 @@ void rh_runs_event(rh_member *member, uint32_t stream, const rh_event *event) {
     }
     return;
   }
-  if (event->kind == RH_EVENT_DELTA) {
+  if (event->kind == RH_EVENT_DELTA || event->kind == RH_EVENT_RESULT) {
     if (run->credit == 0) {
       rh_member_kill(member, "it sent more than its credit");
       return;
@@ -95,6 +96,9 @@ uint64_t rh_runs_oldest_cancel_ns(const rh_member *member) {
 rh_status rh_member_run_begin(rh_member *member, const rh_run *run, const rh_run_listener *listener,
                               rh_member_run **out, rh_error *error) {
   assert(rh_member_free_slots(member) > 0);
+  // A worker would say so too; here it costs nothing and holds for workers that do not look.
+  rh_status fits = rh_task_check(run->task, &member->info, member->options.name, error);
+  if (fits != RH_OK) return fits;
   rh_member_run *made = calloc(1, sizeof *made);
   if (made == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for a run");
   made->member = member;

@@ -4,7 +4,7 @@
 //
 // Order: START, then any number of DELTA, RESULT and PROGRESS, then at most one USAGE, then exactly one final event: END or
 // ERROR. An ERROR may come at any point, also first. Nothing follows the final event. Tasks that generate give DELTAs, the
-// others one RESULT for each item, in the items' order.
+// others one RESULT for each item, in the items' order. Between worker and daemon a DELTA and a RESULT cost one credit each.
 #ifndef RH_FLOW_EVENT_H
 #define RH_FLOW_EVENT_H
 

@@ -7,6 +7,40 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+// Where a model computes. The order is no preference: that is the engine's (src/engine/onnx/providers.c).
+typedef enum rh_device_wish {
+  RH_DEVICE_AUTO,  // the best there is
+  RH_DEVICE_CPU,
+  RH_DEVICE_GPU,  // any
+  RH_DEVICE_CUDA,
+  RH_DEVICE_TENSORRT,
+  RH_DEVICE_WEBGPU,
+  RH_DEVICE_DIRECTML,
+  RH_DEVICE_COUNT
+} rh_device_wish;
+
+typedef enum rh_onnx_optimization {
+  RH_ONNX_OPTIMIZE_ALL,
+  RH_ONNX_OPTIMIZE_EXTENDED,
+  RH_ONNX_OPTIMIZE_BASIC,
+  RH_ONNX_OPTIMIZE_NONE,
+  RH_ONNX_OPTIMIZE_COUNT
+} rh_onnx_optimization;
+
+// What only the ONNX engine knows. All zero = the usual. Ints are bools unless an enum is named.
+typedef struct rh_onnx_options {
+  int device;             // rh_device_wish; FORCE_DEVICE of the environment wins
+  int optimization;       // rh_onnx_optimization, of the graph
+  int parallel;           // independent nodes of the graph at once, on inter_threads
+  int no_arena;           // memory goes back to the system after each run
+  int no_memory_pattern;  // memory of a run is not planned from the runs before
+  int keep_optimized;     // the optimized graph is written to disk and taken from there at the next load
+  int exact_growth;       // memory on a GPU grows by what is asked for, not by powers of two
+  int64_t inter_threads;  // 0 = choose for me
+  int64_t device_id;
+  int64_t gpu_memory;  // bytes the engine may take on the GPU; 0 = MAX_GPU_MEM_GB of the environment, else no limit
+} rh_onnx_options;
+
 // Options of a load; 0 means "choose for me" unless said otherwise.
 typedef struct rh_load_options {
   int64_t context;        // tokens of one request (prompt + answer); 0 = min(the model's own, 4096)
@@ -16,10 +50,11 @@ typedef struct rh_load_options {
   int64_t prefill_chunk;  // prompt tokens of one step while others decode; 0 = 512
   int64_t gpu_layers;     // -1 = all that fit, 0 = none
   bool mlock;
+  rh_onnx_options onnx;
 } rh_load_options;
 
 typedef struct rh_load {
-  const char *engine;  // "llama", "fake"
+  const char *engine;  // "llama", "onnx", "fake"
   const char *path;    // the model's file; the fake engine takes a script here
   rh_load_options options;
   int32_t share;  // threads that may compute while it loads, because other models compute too; 0 = all of its own

@@ -105,4 +105,9 @@ typedef struct rh_request {
   const void *dialect;         // the codec's own notes; nobody else reads it
 } rh_request;
 
+// How many runs a request becomes, each a choice of the answer.
+static inline size_t rh_request_runs(const rh_request *request) {
+  return request->infer != NULL ? 1 : request->prompt_count * (size_t)request->choices;
+}
+
 #endif

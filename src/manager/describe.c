@@ -106,7 +106,12 @@ json_t *rh_served_describe(const rh_served *served) {
   json_object_set_new(object, "memory", describe_memory(served));
   put_int(object, "slots", info != NULL ? info->slots : options->slots);
   put_int(object, "context", info != NULL ? info->context : options->context);
-  if (info != NULL) put_text(object, "device", info->device);
+  if (info != NULL) {
+    put_text(object, "device", info->device);
+    put_text(object, "task", info->task);  // the worker's word wins over the manifest's
+    if (info->dimensions > 0) put_int(object, "dimensions", info->dimensions);
+    put_text(object, "fallback", info->fallback);
+  }
   json_object_set_new(object, "pinned", json_boolean(served->pinned));
   json_object_set_new(object, "aliases", describe_aliases(served));
   put_int(object, "queued", (int64_t)rh_sched_queued(served->queue));

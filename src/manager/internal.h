@@ -129,7 +129,7 @@ void rh_served_fail_load(rh_served *served, const rh_error *error);  // all who 
 
 // tenancy.c
 extern const rh_tenant_ops rh_served_tenant_ops;
-// RH_LOAD_FAILED while the pause after a failed load is not over.
+// RH_LOAD_FAILED or RH_HARDWARE while the pause after a failed load is not over.
 rh_status rh_served_check_failed(const rh_served *served, rh_error *error) RH_MUST_CHECK;
 rh_status rh_served_check_hardware(const rh_served *served, rh_error *error) RH_MUST_CHECK;
 // Do both fit, beside what cannot leave? RH_NO_ROOM with the numbers. `besides` may be NULL.

@@ -130,7 +130,7 @@ rh_status rh_served_check_failed(const rh_served *served, rh_error *error) {
   bool pause = rh_member_get_state(served->member) == RH_MEMBER_FAILED && !rh_member_may_start(served->member);
   if (!pause) return RH_OK;
   if (error != NULL) *error = *rh_member_failure(served->member);
-  return RH_LOAD_FAILED;
+  return rh_member_failure(served->member)->status;
 }
 
 rh_status rh_served_check_hardware(const rh_served *served, rh_error *error) {

@@ -32,13 +32,27 @@ struct rh_catalogue {
   }
 #define BOOL_ROW(name, field, about) \
   { .key = name, .type = RH_SETTING_BOOL, .offset = offsetof(rh_model_spec, field), .help = about, .file_only = true }
+// The first choice is the usual.
+#define CHOICE_ROW(name, field, words, about)                                                                        \
+  {                                                                                                                  \
+    .key = name, .type = RH_SETTING_ENUM, .offset = offsetof(rh_model_spec, field), .choices = words, .help = about, \
+    .file_only = true                                                                                                \
+  }
 #define BYTES_ROW(name, field, about) \
   { .key = name, .type = RH_SETTING_BYTES, .offset = offsetof(rh_model_spec, field), .help = about, .file_only = true }
 
+// In the order of their enums; of the pairs, the second is 1.
+static const char *const devices[] = {"auto", "cpu", "gpu", "cuda", "tensorrt", "webgpu", "directml", NULL};
+static const char *const optimizations[] = {"all", "extended", "basic", "none", NULL};
+static const char *const executions[] = {"sequential", "parallel", NULL};
+static const char *const on_off[] = {"on", "off", NULL};
+static const char *const off_on[] = {"off", "on", NULL};
+static const char *const growths[] = {"next_power_of_two", "same_as_requested", NULL};
+
 const rh_setting rh_model_settings[] = {
     TEXT_ROW("path", path,
-             "the model's .gguf file, relative to this configuration file; or fake:... for the fake engine"),
-    TEXT_ROW("engine", engine, "llama or fake; found from the file's content when absent"),
+             "the model's .gguf or .onnx file or its folder, relative to this configuration file; or fake:..."),
+    TEXT_ROW("engine", engine, "llama, onnx or fake; found from the file's content when absent"),
     INT_ROW("context", options.context, 0, 16777216, "0",
             "tokens of one request, prompt and answer together; 0 = the model's own, at most 4096"),
     INT_ROW("slots", options.slots, 0, 256, "0", "requests served at once; 0 = 4"),
@@ -48,6 +62,22 @@ const rh_setting rh_model_settings[] = {
             "prompt tokens of one step while other requests generate; 0 = 512"),
     INT_ROW("gpu_layers", options.gpu_layers, -1, 100000, "-1", "layers kept on a GPU; -1 = all that fit, 0 = none"),
     BOOL_ROW("mlock", options.mlock, "keep the weights in memory and never swap them out"),
+    CHOICE_ROW("onnx_device", options.onnx.device, devices,
+               "ONNX: where to compute; auto = the best there is (ROUNDHOUSE_PROVIDERS); FORCE_DEVICE wins"),
+    INT_ROW("onnx_device_id", options.onnx.device_id, 0, 255, "0", "ONNX: which of several GPUs"),
+    BYTES_ROW("onnx_gpu_memory", options.onnx.gpu_memory,
+              "ONNX: memory it may take on the GPU; 0 = MAX_GPU_MEM_GB, else no limit"),
+    CHOICE_ROW("onnx_gpu_growth", options.onnx.exact_growth, growths, "ONNX: how its memory on a GPU grows"),
+    CHOICE_ROW("onnx_optimization", options.onnx.optimization, optimizations, "ONNX: how far the graph is optimized"),
+    CHOICE_ROW("onnx_keep_optimized", options.onnx.keep_optimized, off_on,
+               "ONNX: write the optimized graph to the cache folder; later loads are faster and map its weights"),
+    CHOICE_ROW("onnx_execution", options.onnx.parallel, executions,
+               "ONNX: independent parts of a graph one by one or at once"),
+    INT_ROW("onnx_inter_threads", options.onnx.inter_threads, 0, 1024, "0",
+            "ONNX: threads for independent parts; 0 = choose for me"),
+    CHOICE_ROW("onnx_arena", options.onnx.no_arena, on_off, "ONNX: keep memory between runs"),
+    CHOICE_ROW("onnx_memory_pattern", options.onnx.no_memory_pattern, on_off,
+               "ONNX: plan a run's memory from earlier runs of the same shape"),
     INT_ROW("queue_max", queue_max, 1, 100000, "64", "requests that may wait for this model"),
     TEXT_ROW("keep_alive", keep_alive_text,
              "how long it stays in memory without requests: 5m, 1h, seconds, 0 = leaves when idle, forever (or -1); "

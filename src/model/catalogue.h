@@ -20,7 +20,7 @@ typedef enum rh_model_origin {
 
 typedef struct rh_model_spec {
   char *name;    // name[:version] as clients say it (model/ref.h)
-  char *engine;  // "llama", "fake"; found from the file's content when the configuration does not say
+  char *engine;  // "llama", "onnx", "fake"; found from the file's content when the configuration does not say
   char *path;    // what the engine opens
   rh_load_options options;
   int64_t queue_max;   // requests that may wait for this model
@@ -62,8 +62,8 @@ rh_model_spec *rh_model_spec_copy(const rh_model_spec *spec);  // NULL when memo
 void rh_model_spec_free(rh_model_spec *spec);
 // True when both would load the same bytes in the same way.
 bool rh_model_spec_same(const rh_model_spec *a, const rh_model_spec *b);
-// Every *.gguf directly in `folder`, the first file of those in parts, and every folder in it that holds one GGUF model;
-// the name is the file's or folder's, in lower case, without ".gguf". A folder that does not exist holds no models. What
+// Every *.gguf and *.onnx directly in `folder`, the first file of those in parts, and every folder in it that holds one model;
+// the name is the file's or folder's, in lower case, without ".gguf" or ".onnx". A folder that does not exist holds no models. What
 // cannot be served is skipped with a warning in the log.
 rh_status rh_catalogue_scan(rh_catalogue *catalogue, const char *folder, const rh_load_options *defaults,
                             int64_t queue_max, rh_error *error) RH_MUST_CHECK;

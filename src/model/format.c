@@ -26,8 +26,8 @@ typedef struct format_row {
 static const format_row rows[RH_FORMAT_COUNT] = {
     [RH_FORMAT_UNKNOWN] = {"unknown", NULL},
     [RH_FORMAT_GGUF] = {"gguf", "llama"},
-    [RH_FORMAT_ONNX] = {"onnx", NULL},
-    [RH_FORMAT_ONNX_GENAI] = {"onnx-genai", NULL},
+    [RH_FORMAT_ONNX] = {"onnx", "onnx"},
+    [RH_FORMAT_ONNX_GENAI] = {"onnx-genai", "onnx"},
     [RH_FORMAT_SAFETENSORS] = {"safetensors", NULL},
     [RH_FORMAT_TENSORRT] = {"tensorrt", NULL},
     [RH_FORMAT_FAKE] = {"fake", "fake"},

@@ -21,7 +21,7 @@ typedef enum rh_format {
 
 const char *rh_format_name(rh_format format);     // "gguf", "onnx", "onnx-genai", "safetensors", "tensorrt", ...
 rh_format rh_format_from_name(const char *name);  // RH_FORMAT_UNKNOWN for an unknown word
-const char *rh_format_engine(rh_format format);   // "llama", "fake"; NULL when no engine of this build serves it
+const char *rh_format_engine(rh_format format);  // "llama", "onnx", "fake"; NULL when no engine of this build serves it
 
 typedef struct rh_format_report {
   rh_format format;

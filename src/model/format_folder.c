@@ -16,6 +16,7 @@
 #include "model/names.h"
 
 #define FILES_MAX 4096  // of one folder; more are not looked at
+#define HUB_GRAPH "onnx/model.onnx"
 
 // What was found directly in the folder.
 typedef struct contents {
@@ -145,6 +146,12 @@ static rh_status decide(const char *folder, const contents *c, rh_format_report 
   rh_status status = rh_format_detect_safetensors(folder, out, error);
   if (status != RH_UNSUPPORTED) return status;
   if (c->onnx_count > 0) return choose_onnx(folder, c, out, error);
+  // Hubs keep the graphs in a folder of their own, beside the configuration and the tokenizer.
+  if (rh_format_file_size(folder, HUB_GRAPH) >= 0) {
+    status = detect_inside(folder, HUB_GRAPH, out, error);
+    (void)rh_text_copy(out->entry, sizeof out->entry, HUB_GRAPH);
+    return status;
+  }
   if (c->tensorrt_count == 1) return detect_inside(folder, c->tensorrt, out, error);
   if (c->tensorrt_count > 1) {
     return rh_fail(error, RH_INVALID, "%s holds %zu TensorRT engines; name one of them", folder, c->tensorrt_count);

@@ -30,6 +30,10 @@ typedef bool rh_onnx_on_external(void *ctx, const char *location, int64_t end);
 rh_status rh_onnx_walk(const rh_format_source *source, rh_onnx_on_external *on_external, void *ctx,
                        rh_error *error) RH_MUST_CHECK;
 
+// What a graph says about itself; see onnx.h.
+struct rh_onnx_summary;
+rh_status rh_onnx_summarize(const rh_format_source *source, struct rh_onnx_summary *out, rh_error *error) RH_MUST_CHECK;
+
 // RH_OK: the length, the JSON header and the data it describes fill the file. RH_UNSUPPORTED: no safetensors file.
 // RH_INVALID: cut short or damaged.
 rh_status rh_safetensors_check(const rh_format_source *source, rh_error *error) RH_MUST_CHECK;

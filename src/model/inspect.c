@@ -21,7 +21,7 @@ static rh_status set_engine(rh_model_spec *spec, const char *engine, rh_error *e
 }
 
 static rh_status no_engine(const rh_model_spec *spec, const rh_format_report *report, rh_error *error) {
-  char advice[256] = "get the model as GGUF";
+  char advice[256] = "get the model as GGUF or ONNX";
   if (report->format == RH_FORMAT_SAFETENSORS) {
     (void)snprintf(advice, sizeof advice, "roundhouse pull file:FOLDER converts it once");
   }
@@ -59,6 +59,11 @@ static rh_status inspect_file(rh_model_spec *spec, rh_error *error) {
   }
   const char *engine = rh_format_engine(report.format);
   if (engine == NULL) return no_engine(spec, &report, error);
+  if (spec->engine != NULL && strcmp(spec->engine, engine) != 0) {
+    return rh_fail_param(error, RH_INVALID, "engine",
+                         "model \"%s\": %s is in the format %s, which engine %s serves, not %s", spec->name, spec->path,
+                         rh_format_name(report.format), engine, spec->engine);
+  }
   char *absolute = absolute_path(spec->path, &report);
   if (absolute == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for a model's settings");
   free(spec->path);
@@ -73,18 +78,16 @@ static rh_status inspect_file(rh_model_spec *spec, rh_error *error) {
 static rh_status check_engine(const rh_model_spec *spec, rh_error *error) {
   const char *engine = spec->engine;
   if (engine == NULL) return RH_OK;
-  if (strcmp(engine, "onnx") == 0) {
-    return rh_fail_param(error, RH_UNSUPPORTED, "engine", "model \"%s\": engine onnx is not in this version",
-                         spec->name);
-  }
-  if (strcmp(engine, "llama") != 0 && strcmp(engine, "fake") != 0) {
+  if (strcmp(engine, "llama") != 0 && strcmp(engine, "onnx") != 0 && strcmp(engine, "fake") != 0) {
     return rh_fail_param(error, RH_INVALID, "engine",
-                         "model \"%s\": there is no engine \"%.64s\"; known are llama and fake", spec->name, engine);
+                         "model \"%s\": there is no engine \"%.64s\"; known are llama, onnx and fake", spec->name,
+                         engine);
   }
   bool fake_path = rh_text_starts_with(spec->path, "fake:");
   if (fake_path != (strcmp(engine, "fake") == 0)) {
     return rh_fail_param(error, RH_INVALID, "path",
-                         "model \"%s\": paths beginning with fake: belong to engine fake, others to llama", spec->name);
+                         "model \"%s\": paths beginning with fake: belong to engine fake, others to llama or onnx",
+                         spec->name);
   }
   return RH_OK;
 }
@@ -92,7 +95,8 @@ static rh_status check_engine(const rh_model_spec *spec, rh_error *error) {
 rh_status rh_model_inspect(rh_model_spec *spec, rh_error *error) {
   assert(spec != NULL && spec->name != NULL);
   if (spec->path == NULL || spec->path[0] == '\0') {
-    return rh_fail_param(error, RH_INVALID, "path", "model \"%s\" has no path; set it to a .gguf file", spec->name);
+    return rh_fail_param(error, RH_INVALID, "path", "model \"%s\" has no path; set it to a .gguf or .onnx file",
+                         spec->name);
   }
   if (spec->engine != NULL && spec->engine[0] == '\0') {
     free(spec->engine);

@@ -4,7 +4,8 @@
 //
 // For GGUF: weights from the file's tensor table; keys and values = 2 x layers x KV heads x head size x bytes of their
 // type x context x slots (sliding windows, recurrent layers and shared layers considered as the header tells); compute
-// buffers and the process itself from measured formulas whose source stands in need.c.
+// buffers and the process itself from measured formulas whose source stands in need.c. For ONNX: from the shapes and types of
+// its weights; compute_bytes is what loading takes besides.
 #ifndef RH_MODEL_NEED_H
 #define RH_MODEL_NEED_H
 

@@ -45,16 +45,12 @@ static size_t split_part(const char *stem, size_t length, long *number) {
   return length - PART_LENGTH;
 }
 
-static size_t stem_length(const char *base) {
-  size_t length = strlen(base);
-  if (length > 5 && strcasecmp(base + length - 5, ".gguf") == 0) length -= 5;
-  return length;
-}
-
 static bool has_suffix(const char *path) {
   size_t length = strlen(path);
-  return length > 5 && strcasecmp(path + length - 5, ".gguf") == 0;
+  return length > 5 && (strcasecmp(path + length - 5, ".gguf") == 0 || strcasecmp(path + length - 5, ".onnx") == 0);
 }
+
+static size_t stem_length(const char *base) { return strlen(base) - (has_suffix(base) ? 5 : 0); }
 
 static const char *base_of(const char *path) {
   const char *slash = strrchr(path, '/');

@@ -56,9 +56,17 @@ static bool same_text(const char *a, const char *b) {
   return strcmp(a, b) == 0;
 }
 
+static bool same_onnx(const rh_onnx_options *a, const rh_onnx_options *b) {
+  return a->device == b->device && a->optimization == b->optimization && a->parallel == b->parallel &&
+         a->no_arena == b->no_arena && a->no_memory_pattern == b->no_memory_pattern &&
+         a->keep_optimized == b->keep_optimized && a->exact_growth == b->exact_growth &&
+         a->inter_threads == b->inter_threads && a->device_id == b->device_id && a->gpu_memory == b->gpu_memory;
+}
+
 static bool same_options(const rh_load_options *a, const rh_load_options *b) {
   return a->context == b->context && a->slots == b->slots && a->threads == b->threads && a->batch == b->batch &&
-         a->prefill_chunk == b->prefill_chunk && a->gpu_layers == b->gpu_layers && a->mlock == b->mlock;
+         a->prefill_chunk == b->prefill_chunk && a->gpu_layers == b->gpu_layers && a->mlock == b->mlock &&
+         same_onnx(&a->onnx, &b->onnx);
 }
 
 bool rh_model_spec_same(const rh_model_spec *a, const rh_model_spec *b) {

@@ -2,6 +2,7 @@
 //
 // EVENT: what a worker reports on a stream. Deltas are the hot path (one per token), so events are written straight as
 // text without building a JSON tree. A token's bytes may be part of a character, so they travel as an array of numbers.
+// What a result holds is in infer_messages.c.
 #include <string.h>
 
 #include "wire/internal.h"
@@ -43,10 +44,13 @@ static void append_usage(rh_dynbuf *json, const rh_usage *usage) {
                          "\"prompt_ms\":%.9g,\"decode_ms\":%.9g",
                          (long long)usage->prompt_tokens, (long long)usage->completion_tokens,
                          (long long)usage->cached_tokens, usage->prompt_ms, usage->decode_ms);
+  if (usage->work.batch_items <= 0) return;
+  (void)rh_dynbuf_printf(json, ",\"batch_items\":%lld,\"padding\":%.9g", (long long)usage->work.batch_items,
+                         usage->work.padding);
 }
 
 // rh_json_append_string replaces bytes that are no text: an engine's message may quote a stranger's file.
-static void append_error(rh_dynbuf *json, const rh_error *error) {
+void rh_error_write(rh_dynbuf *json, const rh_error *error) {
   (void)rh_dynbuf_printf(json, ",\"status\":\"%s\",\"param\":", rh_status_name(error->status));
   (void)rh_json_append_string(json, error->param, strlen(error->param));
   (void)rh_dynbuf_append_text(json, ",\"message\":");
@@ -68,8 +72,9 @@ static void append_end(rh_dynbuf *json, const rh_event *event) {
 }
 
 rh_status rh_event_write(rh_dynbuf *out, uint32_t stream, const rh_event *event) {
-  rh_dynbuf json;
+  rh_dynbuf json, tail;
   rh_dynbuf_init(&json, RH_FRAME_BYTES_MAX / 2);
+  rh_dynbuf_init(&tail, RH_FRAME_BYTES_MAX);
   (void)rh_dynbuf_printf(&json, "{\"event\":\"%s\"", event_names[event->kind]);
   switch (event->kind) {
     case RH_EVENT_START:
@@ -77,17 +82,18 @@ rh_status rh_event_write(rh_dynbuf *out, uint32_t stream, const rh_event *event)
                              (long long)event->as.start.prompt_tokens, (long long)event->as.start.cached_tokens);
       break;
     case RH_EVENT_DELTA: append_delta(&json, event); break;
-    case RH_EVENT_RESULT: json.failed = true; break;
+    case RH_EVENT_RESULT: rh_result_write(&json, &tail, &event->as.result); break;
     case RH_EVENT_PROGRESS: (void)rh_dynbuf_printf(&json, ",\"fraction\":%.9g", event->as.progress.fraction); break;
     case RH_EVENT_USAGE: append_usage(&json, &event->as.usage); break;
-    case RH_EVENT_ERROR: append_error(&json, &event->as.error); break;
+    case RH_EVENT_ERROR: rh_error_write(&json, &event->as.error); break;
     case RH_EVENT_END: append_end(&json, event); break;
   }
   (void)rh_dynbuf_append_char(&json, '}');
-  rh_status status = json.failed
-                         ? RH_TOO_LARGE
-                         : rh_frame_encode(out, RH_FRAME_EVENT, stream, rh_dynbuf_data(&json), json.length, NULL, 0);
+  rh_status status = json.failed || tail.failed ? RH_TOO_LARGE
+                                                : rh_frame_encode(out, RH_FRAME_EVENT, stream, rh_dynbuf_data(&json),
+                                                                  json.length, rh_dynbuf_data(&tail), tail.length);
   rh_dynbuf_free(&json);
+  rh_dynbuf_free(&tail);
   return status;
 }
 
@@ -141,14 +147,14 @@ static void read_delta(rh_reader *reader, rh_arena *arena, rh_event *event) {
   event->as.delta.logprob_count = count;
 }
 
-static void read_error(rh_reader *reader, rh_event *event) {
+void rh_error_read(rh_reader *reader, rh_error *out) {
   const char *status = rh_reader_string(reader, "status");
   const char *param = rh_reader_string(reader, "param");
   const char *message = rh_reader_string(reader, "message");
-  event->as.error.status = rh_status_from_name(status != NULL ? status : "");
-  if (event->as.error.status == RH_OK) event->as.error.status = RH_INTERNAL;
-  rh_text_copy(event->as.error.param, sizeof event->as.error.param, param != NULL ? param : "");
-  rh_text_copy(event->as.error.message, sizeof event->as.error.message, message != NULL ? message : "");
+  out->status = rh_status_from_name(status != NULL ? status : "");
+  if (out->status == RH_OK) out->status = RH_INTERNAL;
+  rh_text_copy(out->param, sizeof out->param, param != NULL ? param : "");
+  rh_text_copy(out->message, sizeof out->message, message != NULL ? message : "");
 }
 
 static void read_usage(rh_reader *reader, rh_event *event) {
@@ -157,6 +163,8 @@ static void read_usage(rh_reader *reader, rh_event *event) {
   event->as.usage.cached_tokens = rh_reader_int(reader, "cached_tokens", 0);
   event->as.usage.prompt_ms = rh_reader_number(reader, "prompt_ms", 0);
   event->as.usage.decode_ms = rh_reader_number(reader, "decode_ms", 0);
+  event->as.usage.work.batch_items = rh_reader_int(reader, "batch_items", 0);
+  event->as.usage.work.padding = rh_reader_number(reader, "padding", 0);
 }
 
 static void read_end(rh_reader *reader, rh_arena *arena, rh_event *event) {
@@ -182,10 +190,10 @@ rh_status rh_event_read(const rh_frame *frame, rh_arena *arena, rh_event *event,
         event->as.start.cached_tokens = rh_reader_int(&reader, "cached_tokens", 0);
         break;
       case RH_EVENT_DELTA: read_delta(&reader, arena, event); break;
-      case RH_EVENT_RESULT: rh_reader_fail(&reader, "EVENT of a kind that is not known"); break;
+      case RH_EVENT_RESULT: rh_result_read(&reader, frame, arena, &event->as.result); break;
       case RH_EVENT_PROGRESS: event->as.progress.fraction = rh_reader_number(&reader, "fraction", 0); break;
       case RH_EVENT_USAGE: read_usage(&reader, event); break;
-      case RH_EVENT_ERROR: read_error(&reader, event); break;
+      case RH_EVENT_ERROR: rh_error_read(&reader, &event->as.error); break;
       case RH_EVENT_END: read_end(&reader, arena, event); break;
     }
   }

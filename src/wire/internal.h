@@ -23,6 +23,15 @@ const char *rh_reader_string(rh_reader *reader, const char *key);  // NULL when 
 const json_t *rh_reader_array(rh_reader *reader, const char *key);
 rh_status rh_reader_fail(rh_reader *reader, const char *what);  // RH_PROTOCOL with a reason
 
+// Members of an object that is being written or read: an error, a run's inputs, an item's result. `tail` becomes the frame's
+// binary tail. `reader` is on the object that holds them.
+void rh_error_write(rh_dynbuf *json, const rh_error *error);
+void rh_error_read(rh_reader *reader, rh_error *out);
+void rh_infer_write(rh_dynbuf *json, rh_dynbuf *tail, const rh_infer *infer);
+void rh_infer_read(rh_reader *reader, const rh_frame *frame, rh_arena *arena, rh_infer *infer);
+void rh_result_write(rh_dynbuf *json, rh_dynbuf *tail, const rh_result *result);
+void rh_result_read(rh_reader *reader, const rh_frame *frame, rh_arena *arena, rh_result *result);
+
 // Wrap `object` (whose reference is taken; NULL = out of memory) into a frame.
 rh_status rh_frame_encode_object(rh_dynbuf *out, rh_frame_type type, uint32_t stream, json_t *object);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// RUN: one unit of work. Token ids of a prompt travel in the binary tail (int32, little endian), all else in JSON.
+// RUN: one unit of work. Token ids of a prompt travel in the binary tail (int32, little endian), all else in JSON. The
+// inputs of tasks that do not generate are in infer_messages.c.
 #include <string.h>
 
 #include "wire/internal.h"
@@ -59,24 +60,32 @@ static void append_generate(rh_dynbuf *out, const rh_generate *g) {
   (void)rh_dynbuf_append_char(out, '}');
 }
 
-rh_status rh_run_write(rh_dynbuf *out, uint32_t stream, const rh_run *run, uint32_t credit) {
+static void append_prompt(rh_dynbuf *json, rh_dynbuf *tail, const rh_run *run) {
   const rh_prompt *prompt = &run->prompt;
+  append_generate(json, &run->generate);
+  if (prompt->kind == RH_PROMPT_MESSAGES) append_messages(json, prompt);
+  if (prompt->kind == RH_PROMPT_TEXT) append_text(json, ",\"text\":", prompt->text, prompt->count);
+  // Both ends run on one machine, and every machine we build for is little endian.
+  if (prompt->kind == RH_PROMPT_TOKENS) (void)rh_dynbuf_append(tail, prompt->tokens, prompt->count * sizeof(int32_t));
+}
+
+rh_status rh_run_write(rh_dynbuf *out, uint32_t stream, const rh_run *run, uint32_t credit) {
   const char *id = run->request_id != NULL ? run->request_id : "";
-  rh_dynbuf json;
+  rh_dynbuf json, tail;
   rh_dynbuf_init(&json, RH_FRAME_BYTES_MAX);
+  rh_dynbuf_init(&tail, RH_FRAME_BYTES_MAX);
   append_text(&json, "{\"request_id\":", id, strlen(id));
   (void)rh_dynbuf_printf(&json, ",\"task\":\"%s\",\"credit\":%u", rh_task_name(run->task), credit);
-  append_generate(&json, &run->generate);
-  if (prompt->kind == RH_PROMPT_MESSAGES) append_messages(&json, prompt);
-  if (prompt->kind == RH_PROMPT_TEXT) append_text(&json, ",\"text\":", prompt->text, prompt->count);
+  if (run->infer != NULL)
+    rh_infer_write(&json, &tail, run->infer);
+  else
+    append_prompt(&json, &tail, run);
   (void)rh_dynbuf_append_char(&json, '}');
-  bool tokens = prompt->kind == RH_PROMPT_TOKENS;
-  // Both ends run on one machine, and every machine we build for is little endian.
-  rh_status status =
-      json.failed ? RH_TOO_LARGE
-                  : rh_frame_encode(out, RH_FRAME_RUN, stream, rh_dynbuf_data(&json), json.length,
-                                    tokens ? prompt->tokens : NULL, tokens ? prompt->count * sizeof(int32_t) : 0);
+  rh_status status = json.failed || tail.failed ? RH_TOO_LARGE
+                                                : rh_frame_encode(out, RH_FRAME_RUN, stream, rh_dynbuf_data(&json),
+                                                                  json.length, rh_dynbuf_data(&tail), tail.length);
   rh_dynbuf_free(&json);
+  rh_dynbuf_free(&tail);
   return status;
 }
 
@@ -179,6 +188,26 @@ static void read_generate(rh_reader *reader, rh_arena *arena, rh_generate *g) {
   read_logit_bias(reader, arena, g);
 }
 
+static void read_generation(rh_reader *reader, const rh_frame *frame, rh_arena *arena, rh_run *run) {
+  read_prompt(reader, frame, arena, &run->prompt);
+  rh_reader inner = *reader;
+  inner.object = json_object_get(reader->object, "generate");
+  if (!json_is_object(inner.object)) rh_reader_fail(&inner, "RUN lacks its generate object");
+  if (inner.status == RH_OK) read_generate(&inner, arena, &run->generate);
+  reader->status = inner.status;
+}
+
+static void read_inference(rh_reader *reader, const rh_frame *frame, rh_arena *arena, rh_run *run) {
+  rh_infer *infer = rh_arena_alloc(arena, sizeof *infer);
+  rh_reader inner = *reader;
+  inner.object = json_object_get(reader->object, "infer");
+  if (infer == NULL || !json_is_object(inner.object)) rh_reader_fail(&inner, "RUN lacks its infer object");
+  if (inner.status == RH_OK) rh_infer_read(&inner, frame, arena, infer);
+  rh_generate_defaults(&run->generate);
+  run->infer = infer;
+  reader->status = inner.status;
+}
+
 rh_status rh_run_read(const rh_frame *frame, rh_arena *arena, rh_run *run, uint32_t *credit, rh_error *error) {
   json_t *root = NULL;
   rh_reader reader;
@@ -186,20 +215,16 @@ rh_status rh_run_read(const rh_frame *frame, rh_arena *arena, rh_run *run, uint3
   if (status != RH_OK) return status;
   *run = (rh_run){0};
   run->request_id = rh_arena_strdup(arena, rh_reader_string(&reader, "request_id"));
-  const char *task = rh_reader_string(&reader, "task");
-  run->task = rh_task_from_name(task);
-  if (run->task >= RH_TASK_COUNT || !rh_task_generates(run->task)) {
-    rh_reader_fail(&reader, "RUN names no task that is known");
-  }
+  run->task = rh_task_from_name(rh_reader_string(&reader, "task"));
+  if (run->task >= RH_TASK_COUNT) rh_reader_fail(&reader, "RUN names no task that is known");
   int64_t window = rh_reader_int(&reader, "credit", 0);
   if (window < 1 || window > 1000000) rh_reader_fail(&reader, "RUN must grant a credit of 1 to 1000000");
   *credit = (uint32_t)window;
-  if (reader.status == RH_OK) read_prompt(&reader, frame, arena, &run->prompt);
-
-  rh_reader inner = reader;
-  inner.object = json_object_get(root, "generate");
-  if (!json_is_object(inner.object)) rh_reader_fail(&inner, "RUN lacks its generate object");
-  if (inner.status == RH_OK) read_generate(&inner, arena, &run->generate);
+  if (reader.status == RH_OK && rh_task_generates(run->task)) {
+    read_generation(&reader, frame, arena, run);
+  } else if (reader.status == RH_OK) {
+    read_inference(&reader, frame, arena, run);
+  }
   json_decref(root);
-  return inner.status;
+  return reader.status;
 }

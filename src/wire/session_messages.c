@@ -45,6 +45,56 @@ static const rh_option_row load_options[] = {
 };
 #define LOAD_OPTION_COUNT (sizeof load_options / sizeof load_options[0])
 
+// What one engine alone knows, as members of an object of its name; those that are 0 are left out.
+#define ONNX_ROW(field) \
+  { #field, offsetof(rh_onnx_options, field) }
+static const rh_option_row onnx_words[] = {
+    // of type int
+    ONNX_ROW(device),       ONNX_ROW(optimization),      ONNX_ROW(parallel),
+    ONNX_ROW(no_arena),     ONNX_ROW(no_memory_pattern), ONNX_ROW(keep_optimized),
+    ONNX_ROW(exact_growth),
+};
+static const rh_option_row onnx_numbers[] = {
+    // of type int64_t
+    ONNX_ROW(inter_threads),
+    ONNX_ROW(device_id),
+    ONNX_ROW(gpu_memory),
+};
+#define ONNX_WORD_COUNT (sizeof onnx_words / sizeof onnx_words[0])
+#define ONNX_NUMBER_COUNT (sizeof onnx_numbers / sizeof onnx_numbers[0])
+
+static json_t *onnx_object(const rh_onnx_options *options) {
+  json_t *object = json_object();
+  for (size_t i = 0; i < ONNX_WORD_COUNT; i++) {
+    const int *field = (const int *)(const void *)((const char *)options + onnx_words[i].offset);
+    if (*field != 0) json_object_set_new(object, onnx_words[i].key, json_integer(*field));
+  }
+  for (size_t i = 0; i < ONNX_NUMBER_COUNT; i++) {
+    const int64_t *field = (const int64_t *)(const void *)((const char *)options + onnx_numbers[i].offset);
+    if (*field != 0) json_object_set_new(object, onnx_numbers[i].key, json_integer(*field));
+  }
+  return object;
+}
+
+static void read_onnx(rh_reader *reader, rh_onnx_options *options) {
+  rh_reader inner = *reader;
+  inner.object = json_object_get(reader->object, "onnx");
+  if (inner.object == NULL) return;
+  if (!json_is_object(inner.object)) rh_reader_fail(&inner, "LOAD has onnx options that are no object");
+  for (size_t i = 0; i < ONNX_WORD_COUNT; i++) {
+    int64_t value = rh_reader_int(&inner, onnx_words[i].key, 0);
+    if (value < 0 || value > INT32_MAX) rh_reader_fail(&inner, "LOAD has an onnx option that is out of bounds");
+    *(int *)(void *)((char *)options + onnx_words[i].offset) = (int)value;
+  }
+  for (size_t i = 0; i < ONNX_NUMBER_COUNT; i++) {
+    *(int64_t *)(void *)((char *)options + onnx_numbers[i].offset) = rh_reader_int(&inner, onnx_numbers[i].key, 0);
+  }
+  if (options->device >= RH_DEVICE_COUNT || options->optimization >= RH_ONNX_OPTIMIZE_COUNT) {
+    rh_reader_fail(&inner, "LOAD names a device or an optimization that is not known");
+  }
+  reader->status = inner.status;
+}
+
 rh_status rh_load_write(rh_dynbuf *out, const rh_load *load) {
   json_t *object = json_pack("{s:s,s:s,s:b,s:i}", "engine", load->engine, "path", load->path, "mlock",
                              (int)load->options.mlock, "share", (int)load->share);
@@ -52,6 +102,9 @@ rh_status rh_load_write(rh_dynbuf *out, const rh_load *load) {
     const int64_t *field = (const int64_t *)(const void *)((const char *)&load->options + load_options[i].offset);
     json_object_set_new(object, load_options[i].key, json_integer(*field));
   }
+  json_t *onnx = onnx_object(&load->options.onnx);
+  if (object != NULL && json_object_size(onnx) > 0) json_object_set(object, "onnx", onnx);
+  json_decref(onnx);
   return rh_frame_encode_object(out, RH_FRAME_LOAD, 0, object);
 }
 
@@ -69,6 +122,7 @@ rh_status rh_load_read(const rh_frame *frame, rh_arena *arena, rh_load *load, rh
     *field = rh_reader_int(&reader, load_options[i].key, 0);
   }
   load->options.mlock = rh_reader_bool(&reader, "mlock", false);
+  if (reader.status == RH_OK) read_onnx(&reader, &load->options.onnx);
   int64_t share = rh_reader_int(&reader, "share", 0);
   load->share = share < 0 || share > RH_SHARE_MAX ? 0 : (int32_t)share;
   json_decref(root);
@@ -94,7 +148,7 @@ static const rh_option_row info_integers[] = {
     {"context", offsetof(rh_model_info, context)},       {"context_trained", offsetof(rh_model_info, context_trained)},
     {"slots", offsetof(rh_model_info, slots)},           {"vocabulary", offsetof(rh_model_info, vocabulary)},
     {"parameters", offsetof(rh_model_info, parameters)}, {"bytes", offsetof(rh_model_info, bytes)},
-    {"vram_bytes", offsetof(rh_model_info, vram_bytes)},
+    {"vram_bytes", offsetof(rh_model_info, vram_bytes)}, {"dimensions", offsetof(rh_model_info, dimensions)},
 };
 
 typedef struct rh_text_row {
@@ -106,8 +160,8 @@ typedef struct rh_text_row {
 #define TEXT_ROW(field) \
   { #field, offsetof(rh_model_info, field), sizeof(((rh_model_info *)0)->field) }
 static const rh_text_row info_texts[] = {
-    TEXT_ROW(engine),       TEXT_ROW(engine_version), TEXT_ROW(description),  TEXT_ROW(architecture),
-    TEXT_ROW(quantization), TEXT_ROW(device),         TEXT_ROW(acceleration),
+    TEXT_ROW(engine), TEXT_ROW(engine_version), TEXT_ROW(description), TEXT_ROW(architecture), TEXT_ROW(quantization),
+    TEXT_ROW(device), TEXT_ROW(acceleration),   TEXT_ROW(task),        TEXT_ROW(fallback),
 };
 
 rh_status rh_loaded_write(rh_dynbuf *out, const rh_model_info *info) {
@@ -139,6 +193,7 @@ rh_status rh_loaded_read(const rh_frame *frame, rh_model_info *info, rh_error *e
   info->has_chat_template = rh_reader_bool(&reader, "has_chat_template", false);
   info->load_ms = rh_reader_number(&reader, "load_ms", 0);
   if (info->vram_bytes < 0) info->vram_bytes = 0;
+  if (info->dimensions < 0) info->dimensions = 0;
   if (reader.status == RH_OK && (info->slots < 1 || info->slots > 4096)) {
     rh_reader_fail(&reader, "LOADED must state 1 to 4096 slots");
   }

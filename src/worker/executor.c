@@ -25,12 +25,14 @@ struct rh_executor {
   rh_port *port;
   rh_vitals *vitals;
   const rh_engine_ops *ops;
-  rh_engine *engine;  // NULL until a model is loaded
+  rh_engine *engine;        // NULL until a model is loaded
+  rh_inference *inference;  // NULL: the model does nothing but generate
   rh_worker_runs runs;
   int64_t vram_bytes;  // as the engine described itself
   atomic_int share;    // threads that may compute; written by the I/O thread
   int32_t share_used;  // as the engine was told last
   bool moving;         // the next step has or may have something to do
+  uint64_t until_ns;   // a batch waits for more until then; 0 = none does
   bool ended;
   rh_worker_exit exit;
   uint64_t progress_ns;      // when the last LOAD_PROGRESS was sent
@@ -45,13 +47,15 @@ rh_executor *rh_executor_new(rh_mailbox *mailbox, rh_port *port, rh_vitals *vita
   executor->mailbox = mailbox;
   executor->port = port;
   executor->vitals = vitals;
-  rh_worker_runs_init(&executor->runs, NULL, NULL, port);
+  rh_worker_runs_init(&executor->runs, NULL, NULL, NULL, port);
   return executor;
 }
 
 void rh_executor_share(rh_executor *executor, int32_t threads) { atomic_store(&executor->share, threads); }
 
 static void unload(rh_executor *executor) {
+  rh_inference_free(executor->inference);
+  executor->inference = NULL;
   if (executor->engine != NULL) executor->ops->unload(executor->engine);
   executor->engine = NULL;
 }
@@ -108,16 +112,21 @@ static bool on_load_progress(void *ctx, double fraction) {
   return true;
 }
 
-static void tell_loaded(rh_executor *executor, uint64_t started_ns) {
-  rh_model_info info = {0};
-  executor->ops->describe(executor->engine, &info);
-  executor->vram_bytes = info.vram_bytes;
-  info.load_ms = rh_ns_to_ms(rh_clock_now_ns() - started_ns);
+// The model's task, where it has another than generating, and what its own files say about it.
+static rh_status begin_inference(rh_executor *executor, const rh_load *what, rh_model_info *info, rh_error *error) {
+  executor->ops->describe(executor->engine, info);
+  rh_inference_options options = {.batch_tokens = what->options.batch};
+  return rh_inference_new(executor->ops, executor->engine, info, &options, &executor->inference, error);
+}
+
+static void tell_loaded(rh_executor *executor, rh_model_info *info, uint64_t started_ns) {
+  executor->vram_bytes = info->vram_bytes;
+  info->load_ms = rh_ns_to_ms(rh_clock_now_ns() - started_ns);
   RH_LOG(RH_LOG_INFO, "model loaded", rh_log_str("engine", executor->ops->name),
-         rh_log_str("description", info.description), rh_log_int("slots", info.slots),
-         rh_log_int("context", info.context), rh_log_num("load_ms", info.load_ms));
+         rh_log_str("description", info->description), rh_log_str("task", info->task), rh_log_int("slots", info->slots),
+         rh_log_int("context", info->context), rh_log_num("load_ms", info->load_ms));
   rh_dynbuf *out = rh_port_begin(executor->port);
-  rh_port_end(executor->port, rh_loaded_write(out, &info));
+  rh_port_end(executor->port, rh_loaded_write(out, info));
 }
 
 static void load(rh_executor *executor, const rh_load *what) {
@@ -135,13 +144,15 @@ static void load(rh_executor *executor, const rh_load *what) {
   }
   uint64_t started = rh_clock_now_ns();
   rh_status status = executor->ops->load(what, on_load_progress, executor, &executor->engine, &error);
+  rh_model_info info = {0};
+  if (status != RH_OK) executor->engine = NULL;
+  if (status == RH_OK) status = begin_inference(executor, what, &info, &error);
   if (status == RH_OK) {
-    rh_worker_runs_init(&executor->runs, executor->ops, executor->engine, executor->port);
+    rh_worker_runs_init(&executor->runs, executor->ops, executor->engine, executor->inference, executor->port);
     executor->share_used = what->share;
-    tell_loaded(executor, started);
+    tell_loaded(executor, &info, started);
     return;
   }
-  executor->engine = NULL;
   // Given up because UNLOAD waits in the mailbox: that is no failure, and its turn comes next.
   if (status == RH_CANCELLED && rh_mailbox_is_ending(executor->mailbox)) return;
   end_with_error(executor, RH_EXIT_LOAD, status, &error);
@@ -180,6 +191,7 @@ static uint64_t wake_time(const rh_executor *executor) {
   bool all_paused = rh_worker_runs_paused(&executor->runs) == executor->runs.active.count;
   if (executor->runs.active.count > 0) {
     if (executor->moving) return 0;
+    if (executor->until_ns != 0) return executor->until_ns;
     if (!all_paused) return rh_clock_now_ns() + IDLE_STEP_WAIT_NS;
   }
   bool changed = memcmp(&executor->stats, &executor->reported, sizeof executor->stats) != 0;
@@ -213,15 +225,35 @@ static void apply_share(rh_executor *executor) {
   executor->ops->use_threads(executor->engine, share);
 }
 
+// One step of what generates, and one batch of what does not. One model may do both.
 static void step(rh_executor *executor) {
-  bool worked = false;
+  bool worked = false, computed = false;
   apply_share(executor);
   rh_error error = {0};
+  rh_status status = RH_OK;
   rh_vitals_step_begin(executor->vitals);
-  rh_status status = executor->ops->step(executor->engine, &worked, &error);
+  if (executor->runs.generating > 0) status = executor->ops->step(executor->engine, &worked, &error);
+  executor->until_ns = 0;
+  if (status == RH_OK && executor->inference != NULL) {
+    rh_inference_step(executor->inference, &computed, &executor->until_ns);
+  }
   rh_vitals_step_end(executor->vitals);
-  executor->moving = worked;
+  executor->moving = worked || computed;
   if (status != RH_OK) end_with_error(executor, RH_EXIT_ENGINE, status, &error);
+}
+
+static void add_counts(const rh_executor *executor, rh_worker_stats *stats) {
+  rh_engine_counts counts = {0};
+  bool generates = executor->inference == NULL || rh_inference_generates(executor->inference);
+  if (generates) executor->ops->counts(executor->engine, &counts);
+  stats->steps = counts.steps;
+  stats->prompt_tokens = counts.prompt_tokens;
+  stats->cached_tokens = counts.cached_tokens;
+  stats->generated_tokens = counts.generated_tokens;
+  if (executor->inference == NULL) return;
+  rh_inference_counts(executor->inference, &counts);
+  stats->steps += counts.steps;
+  stats->prompt_tokens += counts.prompt_tokens;
 }
 
 static void publish(rh_executor *executor) {
@@ -232,13 +264,8 @@ static void publish(rh_executor *executor) {
       .cancelled_runs = executor->runs.cancelled,
   };
   if (executor->engine != NULL) {
-    rh_engine_counts counts = {0};
-    executor->ops->counts(executor->engine, &counts);
     stats.vram_bytes = executor->vram_bytes;
-    stats.steps = counts.steps;
-    stats.prompt_tokens = counts.prompt_tokens;
-    stats.cached_tokens = counts.cached_tokens;
-    stats.generated_tokens = counts.generated_tokens;
+    add_counts(executor, &stats);
   }
   if (memcmp(&stats, &executor->stats, sizeof stats) != 0) {
     executor->stats = stats;

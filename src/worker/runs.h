@@ -6,6 +6,7 @@
 #define RH_WORKER_RUNS_H
 
 #include "engine/engine.h"
+#include "task/inference.h"
 #include "worker/mailbox.h"
 #include "worker/port.h"
 
@@ -14,13 +15,16 @@
 typedef struct rh_worker_runs {
   const rh_engine_ops *ops;
   rh_engine *engine;
+  rh_inference *inference;  // NULL: the model does nothing but generate
   rh_port *port;
-  rh_list active;      // have a generation
+  rh_list active;      // have a generation, or a run of the inference
   rh_list waiting;     // have a command; the oldest first
+  size_t generating;   // of the active ones
   uint64_t cancelled;  // so far
 } rh_worker_runs;
 
-void rh_worker_runs_init(rh_worker_runs *runs, const rh_engine_ops *ops, rh_engine *engine, rh_port *port);
+void rh_worker_runs_init(rh_worker_runs *runs, const rh_engine_ops *ops, rh_engine *engine, rh_inference *inference,
+                         rh_port *port);
 
 // Takes the command. A run that cannot begin gets its final event. RH_PROTOCOL: the stream is open already or is 0.
 rh_status rh_worker_runs_begin(rh_worker_runs *runs, rh_command *command, rh_error *error) RH_MUST_CHECK;

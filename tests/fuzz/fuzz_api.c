@@ -34,7 +34,27 @@ static void check_stream(const char *text) {
   }
 }
 
+static void check_infer(const rh_request *request) {
+  const rh_infer *infer = request->infer;
+  require(!rh_task_generates(request->task) && rh_request_runs(request) == 1);
+  require(infer->item_count <= RH_ITEMS_MAX && infer->tensor_count <= RH_TENSORS_MAX);
+  require((infer->item_count > 0) != (infer->tensor_count > 0));
+  require(infer->label_count <= RH_LABELS_MAX && infer->dimensions >= 0 && infer->top_k >= 0);
+  for (size_t i = 0; i < infer->tensor_count; i++) require(rh_tensor_check(&infer->tensors[i], NULL) == RH_OK);
+  for (size_t i = 0; i < infer->item_count; i++) {
+    const rh_item *item = &infer->items[i];
+    require((item->text != NULL) != (item->token_count > 0));
+    if (item->text != NULL) require(rh_utf8_valid(item->text, item->length));
+    if (item->pair != NULL) require(rh_utf8_valid(item->pair, item->pair_length));
+    if (request->task == RH_TASK_RERANK) require(item->pair != NULL);
+  }
+}
+
 static void check_request(const rh_request *request) {
+  if (request->infer != NULL) {
+    check_infer(request);
+    return;
+  }
   require(request->prompt_count >= 1 && request->prompt_count <= RH_PROMPTS_MAX);
   require(request->choices >= 1 && request->choices <= RH_CHOICES_MAX);
   require((int64_t)request->prompt_count * request->choices <= RH_JOBS_MAX);
@@ -58,8 +78,34 @@ static void push(rh_encoder *encoder, const rh_event *event, rh_dynbuf *out, boo
   require(rh_encoder_push(encoder, event, out, finished) == RH_OK);
 }
 
+// One result of the right kind for each item, every third one failed where the dialect has a place for that.
+static void push_result(rh_encoder *encoder, const rh_request *request, uint32_t item, bool may_fail, rh_dynbuf *out,
+                        bool *finished) {
+  static const float vector[] = {0.1f, -2};
+  static const rh_score scores[] = {{"\"\n", 0.5f}, {NULL, 0.25f}};
+  static const rh_span span = {"B-\"", 0.5f, "\xc3", 0, 1, 2};
+  static const rh_tensor tensor = {"\"y", RH_DTYPE_I16, {1, 2}, 2, "\1\2\3\4", 4};
+  rh_event event = {.kind = RH_EVENT_RESULT, .as.result = {.item = item, .tokens = 2, .count = 1}};
+  rh_result *result = &event.as.result;
+  result->truncated = item % 2 == 1;
+  result->vector = vector;
+  result->kind = RH_RESULT_SCORES;
+  result->scores = scores;
+  if (request->task == RH_TASK_EMBED || request->task == RH_TASK_OWN) result->kind = RH_RESULT_VECTOR;
+  if (request->task == RH_TASK_TOKEN_CLASSIFY) result->kind = RH_RESULT_SPANS;
+  if (request->task == RH_TASK_TENSOR) result->kind = RH_RESULT_TENSORS;
+  result->spans = &span;
+  result->tensors = &tensor;
+  if (may_fail && item % 3 == 2) {
+    result->kind = RH_RESULT_FAILED;
+    (void)rh_fail(&result->error, RH_INVALID, "so \"it\" is");
+  }
+  push(encoder, &event, out, finished);
+}
+
 static void answer(const rh_api_endpoint *endpoint, const rh_request *request, const char *warnings) {
-  const rh_answer_meta meta = {.model = "m", .received_ns = 1, .finished_ns = 2};
+  const rh_model_info info = {.task = "embed", .fallback = "no \"GPU\""};
+  const rh_answer_meta meta = {.model = "m", .received_ns = 1, .finished_ns = 2, .info = &info};
   const rh_top_logprob top = {.logprob = -1, .bytes = "\xc3", .length = 1};
   const rh_token_logprob token = {.logprob = -1, .bytes = "\"\n", .length = 2, .top = &top, .top_count = 1};
   const bool logprobs = request->generate.top_logprobs >= 0;
@@ -68,10 +114,17 @@ static void answer(const rh_api_endpoint *endpoint, const rh_request *request, c
   rh_dynbuf_init(&out, 256u * 1024 * 1024);
   rh_encoder *encoder = rh_encoder_new(endpoint, request, &meta, warnings);
   require(encoder != NULL);
-  uint32_t count = (uint32_t)request->prompt_count * (uint32_t)request->choices;
+  uint32_t count = (uint32_t)rh_request_runs(request);
   for (uint32_t i = 0; i < count; i++) {
     require(!finished);
     push(encoder, &(rh_event){.kind = RH_EVENT_START, .choice = i, .as.start.prompt_tokens = 3}, &out, &finished);
+    if (request->infer != NULL) {
+      size_t items = request->infer->item_count > 0 ? request->infer->item_count : 1;
+      bool may_fail = strncmp(endpoint->path, "/api/inference", 14) == 0;
+      for (uint32_t k = 0; k < items; k++) push_result(encoder, request, k, may_fail, &out, &finished);
+      push(encoder, &(rh_event){.kind = RH_EVENT_END}, &out, &finished);
+      continue;
+    }
     rh_event delta = {.kind = RH_EVENT_DELTA, .choice = i};
     delta.as.delta.text = "\"\n\x7f";
     delta.as.delta.length = 3;
@@ -122,7 +175,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     answer(endpoint, &request, rh_dynbuf_data(&warnings));
   } else {
     require(status == error.status);
-    refuse(endpoint, &error, (data[0] & 0x80) != 0);
+    bool streams = strncmp(endpoint->path, "/api/embed", 10) != 0;  // Ollama's never do
+    refuse(endpoint, &error, streams && (data[0] & 0x80) != 0);
   }
   rh_dynbuf_free(&warnings);
   rh_arena_free(arena);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The parts of the format detection that look at bytes: ONNX's wire format, safetensors headers, GGUF parts, TensorRT,
+// The parts of the format detection that look at bytes: ONNX's wire format and summary, safetensors headers, GGUF parts, TensorRT,
 // and the words for everything else. Checked besides memory: no read outside the input, what is named is a text, what
 // was whole stays whole, and nothing is two things at once.
 #include <stdlib.h>
@@ -8,6 +8,7 @@
 
 #include "base/utf8.h"
 #include "model/format_private.h"
+#include "model/onnx.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -48,6 +49,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   // Whoever gives up is heard at the first file.
   rh_status stopped = rh_onnx_walk(&source, stop_at_once, NULL, NULL);
   if (in.externals > 0 ? stopped != RH_CANCELLED : stopped != onnx) abort();
+
+  // What can be summed up has texts, and what is whole can be summed up unless it is too much.
+  rh_onnx_summary graph;
+  rh_status summed = rh_onnx_summarize(&source, &graph, NULL);
+  for (size_t i = 0; summed == RH_OK && i < graph.input_count; i++) {
+    char text[80];
+    rh_onnx_port_text(&graph.inputs[i], text, sizeof text);
+    if (strlen(text) >= sizeof text) abort();
+  }
+  if (summed == RH_OK && (graph.parameters < 0 || graph.outside_bytes > graph.weights_bytes)) abort();
+  rh_onnx_summary_free(&graph);
 
   error = (rh_error){.message = ""};
   rh_status safetensors = rh_safetensors_check(&source, &error);

@@ -10,6 +10,44 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static volatile size_t seen;
+
+static void check_tensors(const rh_tensor *tensors, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (rh_tensor_check(&tensors[i], NULL) != RH_OK) abort();
+  }
+}
+
+// Look at every byte that the reader says is there: AddressSanitizer knows whether it is.
+static size_t look(const void *bytes, size_t length) {
+  size_t sum = 0;
+  for (size_t i = 0; i < length; i++) sum += ((const uint8_t *)bytes)[i];
+  return sum;
+}
+
+static size_t check_run(const rh_run *run) {
+  size_t sum = 0;
+  if (rh_task_generates(run->task) != (run->infer == NULL)) abort();
+  if (run->infer == NULL) return 0;
+  if (run->infer->item_count > RH_ITEMS_MAX || run->infer->item_count + run->infer->tensor_count == 0) abort();
+  check_tensors(run->infer->tensors, run->infer->tensor_count);
+  for (size_t i = 0; i < run->infer->item_count; i++) {
+    const rh_item *item = &run->infer->items[i];
+    if ((item->text == NULL) == (item->tokens == NULL)) abort();
+    sum += look(item->text, item->length) + look(item->pair, item->pair_length);
+    sum += look(item->tokens, item->token_count * sizeof *item->tokens);
+  }
+  return sum;
+}
+
+static size_t check_event(const rh_event *event) {
+  if (event->kind != RH_EVENT_RESULT) return 0;
+  const rh_result *result = &event->as.result;
+  if (result->item >= RH_ITEMS_MAX) abort();
+  if (result->kind == RH_RESULT_TENSORS) check_tensors(result->tensors, result->count);
+  return result->kind == RH_RESULT_VECTOR ? look(result->vector, result->count * sizeof(float)) : 0;
+}
+
 static void read_message(const rh_frame *frame, rh_arena *arena) {
   rh_error error = {0};
   rh_hello hello;
@@ -35,6 +73,8 @@ static void read_message(const rh_frame *frame, rh_arena *arena) {
     case RH_FRAME_PONG: status = rh_stats_read(frame, &stats, &error); break;
     default: break;
   }
+  if (status == RH_OK && frame->type == RH_FRAME_RUN) seen = check_run(&run);
+  if (status == RH_OK && frame->type == RH_FRAME_EVENT) seen = check_event(&event);
   if (status != RH_OK && error.message[0] == '\0') abort();  // a refusal must say why
 }
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
-#include "convert/sentencepiece.h"
+#include "text/sentencepiece.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   rh_status status = rh_sentencepiece_parse(data, size, &model, &error);
   if (status == RH_OK ? model.count == 0 : error.message[0] == '\0' || model.pieces != NULL) abort();
   for (size_t i = 0; i < model.count; i++) {
-    const rh_piece *piece = &model.pieces[i];
+    const rh_sentence_piece *piece = &model.pieces[i];
     if (piece->length > size || piece->type < 1 || piece->type > 6) abort();
     if (!rh_utf8_valid(piece->text, piece->length) || memchr(piece->text, '\0', piece->length) != NULL) abort();
   }

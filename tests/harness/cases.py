@@ -143,8 +143,10 @@ def with_placeholders(text, response):
         text = text.replace(digits.group(0), "{{id}}")
     text = re.sub(r'"created":\d{10}', '"created":{{created}}', text)
     number = PLACEHOLDERS["num"]
-    text = re.sub(rf'("[a-z_]*_ms"):{number}', r"\1:{{num}}", text)
+    text = re.sub(rf'("[a-z_]*_(?:ms|duration)"):{number}', r"\1:{{num}}", text)
     text = re.sub(rf'("tokens_per_second"):(?:null|{number})', r"\1:{{maybe}}", text)
+    text = re.sub(rf'("batch_size"|"padding"):{number}', r"\1:{{num}}", text)
+    text = re.sub(rf'("(?:relevance_)?score"):{number}', r"\1:{{num}}", text)
     text = re.sub(r'"system_fingerprint":"rh-[^"]*"', '"system_fingerprint":"rh-{{word}}"', text)
     return re.sub(r'"host":"[^"]*"', '"host":"{{word}}"', text)
 

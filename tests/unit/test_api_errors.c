@@ -68,6 +68,12 @@ static void error_shapes(void **state) {
       {"/v1/completions", true, "data: {\"error\":" NO_MODEL ",\"request_id\":\"r\"}\n\ndata: [DONE]\n\n"},
       {"/generate", false, "{\"error\":" NO_MODEL ",\"request_id\":\"r\"}"},
       {"/generate", true, "event: error\ndata: {\"request_id\":\"r\",\"error\":" NO_MODEL "}\n\n"},
+      {"/v1/embeddings", false, "{\"error\":" NO_MODEL ",\"request_id\":\"r\"}"},
+      {"/v2/rerank", false, "{\"error\":" NO_MODEL ",\"request_id\":\"r\"}"},
+      {"/api/embed", false, "{\"error\":\"no model \\\"x\\\"\"}"},
+      {"/api/embeddings", false, "{\"error\":\"no model \\\"x\\\"\"}"},
+      {"/api/inference", false, "{\"error\":" NO_MODEL ",\"request_id\":\"r\"}"},
+      {"/api/inference/stream", true, "event: error\ndata: {\"request_id\":\"r\",\"error\":" NO_MODEL "}\n\n"},
   };
   rh_error error = {0};
   (void)rh_fail_param(&error, RH_NOT_FOUND, "model", "no model \"x\"");
@@ -125,11 +131,20 @@ static void endpoints(void **state) {
     assert_string_equal((*at)->stream_type, "text/event-stream");
     assert_string_equal((*at)->ping, ": ping\n\n");
   }
-  assert_int_equal(count, 3);
+  assert_int_equal(count, 9);
+  assert_ptr_equal(rh_api_find("/rerank"), rh_api_find("/v1/rerank"));
+  assert_ptr_equal(rh_api_find("/v2/rerank"), rh_api_find("/v1/rerank"));
   assert_null(rh_api_find("/v1/chat/completions/"));
   assert_null(rh_api_find("/"));
 }
 
+#define EMBEDDER                                                                                                      \
+  "{\"id\":\"c\",\"object\":\"model\",\"created\":6,\"owned_by\":\"roundhouse\",\"roundhouse\":{\"state\":\"ready\"," \
+  "\"engine\":\"onnx\",\"version\":null,\"aliases\":[],\"task\":\"embed\",\"engine_version\":null,\"description\":"   \
+  "null,"                                                                                                             \
+  "\"architecture\":null,\"quantization\":null,\"device\":null,\"acceleration\":null,\"context\":256,"                \
+  "\"context_trained\":null,\"slots\":null,\"vocabulary\":null,\"parameters\":null,\"bytes\":null,"                   \
+  "\"dimensions\":384,\"fallback\":\"no GPU\",\"chat_template\":false}}"
 #define COLD                                                                                                         \
   "{\"id\":\"b\",\"object\":\"model\",\"created\":5,\"owned_by\":\"roundhouse\",\"roundhouse\":{\"state\":\"cold\"," \
   "\"engine\":\"llama\",\"version\":null,\"aliases\":[]}}"
@@ -165,6 +180,13 @@ static void models(void **state) {
   rh_dynbuf_clear(&out);
   assert_int_equal(rh_api_model_one(&list[1], &out), RH_OK);
   assert_string_equal(rh_dynbuf_data(&out), COLD);
+  // The worker's word for what a model is for wins over what was known before.
+  const rh_model_info embedder = {.task = "embed", .dimensions = 384, .context = 256, .fallback = "no GPU"};
+  const rh_api_model third = {
+      .name = "c", .created = 6, .state = "ready", .engine = "onnx", .task = "feature-extraction", .info = &embedder};
+  rh_dynbuf_clear(&out);
+  assert_int_equal(rh_api_model_one(&third, &out), RH_OK);
+  assert_string_equal(rh_dynbuf_data(&out), EMBEDDER);
   rh_dynbuf_free(&out);
 }
 

@@ -155,7 +155,7 @@ static void test_json_errors_say_what_is_wrong(void **state) {
   expect_error(f, "m", "{\"path\":\"/nonexistent/x.gguf\"}", RH_NOT_FOUND, "there is no file /nonexistent/x.gguf");
   expect_error(f, "m", "{\"path\":\"fake:\",\"contxt\":1}", RH_INVALID, "context");
   expect_error(f, "m", "{\"path\":\"fake:\",\"context\":-1}", RH_INVALID, "context");
-  expect_error(f, "m", "{\"path\":\"fake:\",\"engine\":\"onnx\"}", RH_UNSUPPORTED, "not in this version");
+  expect_error(f, "m", "{\"path\":\"fake:\",\"engine\":\"onnx\"}", RH_INVALID, "belong to engine fake");
   expect_error(f, "m", "{\"path\":\"fake:\",\"engine\":\"vllm\"}", RH_INVALID, "no engine \"vllm\"");
   expect_error(f, "m", "{\"path\":\"fake:\",\"engine\":\"llama\"}", RH_INVALID, "belong to engine fake");
   expect_error(f, "a b", "{\"path\":\"fake:\"}", RH_INVALID, "cannot be a model's name");

@@ -180,11 +180,21 @@ static void test_onnx(void **state) {
   int64_t bytes = (int64_t)put_onnx(in_folder(folder, "net"), NULL, NULL);
   expect(in_folder(folder, "net"), RH_FORMAT_ONNX, "net", bytes);
   expect(folder, RH_FORMAT_ONNX, "net", bytes);
-  assert_null(rh_format_engine(report.format));
+  assert_string_equal(rh_format_engine(report.format), "onnx");
   put_onnx(in_folder(folder, "other"), NULL, NULL);
   refuse(folder, RH_INVALID, "holds 2 ONNX models (net, other)");
   put_onnx(in_folder(folder, "model.onnx"), NULL, NULL);
   expect(folder, RH_FORMAT_ONNX, "model.onnx", bytes);  // the usual name is meant
+}
+
+// As hubs keep it: the graphs in a folder of their own.
+static void test_onnx_in_a_folder_of_its_own(void **state) {
+  (void)state;
+  put_text(in_folder(folder, "config.json"), "{}");
+  int64_t bytes = (int64_t)put_onnx(in_folder(folder, "onnx/model.onnx"), NULL, NULL);
+  expect(folder, RH_FORMAT_ONNX, "onnx/model.onnx", bytes);
+  put_onnx(in_folder(folder, "onnx/model_quantized.onnx"), NULL, NULL);
+  expect(folder, RH_FORMAT_ONNX, "onnx/model.onnx", bytes);
 }
 
 static void test_onnx_with_external_data(void **state) {
@@ -365,6 +375,7 @@ int main(void) {
       CASE(test_gguf),
       CASE(test_split_gguf),
       CASE(test_onnx),
+      CASE(test_onnx_in_a_folder_of_its_own),
       CASE(test_onnx_with_external_data),
       CASE(test_onnx_cut_short_is_no_other_format),
       CASE(test_genai),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What stands inside frames: every message survives the way there and back, and broken ones are protocol errors.
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -58,6 +59,16 @@ static void test_load_and_loaded(void **state) {
       .path = "/models/ü.gguf",
       .options = {
           .context = 1, .slots = 2, .threads = 3, .batch = 4, .prefill_chunk = 5, .gpu_layers = -1, .mlock = true}};
+  load.options.onnx = (rh_onnx_options){.device = RH_DEVICE_CUDA,
+                                        .optimization = RH_ONNX_OPTIMIZE_BASIC,
+                                        .parallel = 1,
+                                        .no_arena = 1,
+                                        .no_memory_pattern = 1,
+                                        .keep_optimized = 1,
+                                        .exact_growth = 1,
+                                        .inter_threads = 6,
+                                        .device_id = 7,
+                                        .gpu_memory = INT64_C(1) << 40};
   rh_load load_back;
   assert_int_equal(rh_load_write(&f->out, &load), RH_OK);
   rh_frame frame = only_frame(f);
@@ -70,6 +81,7 @@ static void test_load_and_loaded(void **state) {
   assert_int_equal(load_back.options.prefill_chunk, 5);
   assert_int_equal(load_back.options.gpu_layers, -1);
   assert_true(load_back.options.mlock);
+  assert_memory_equal(&load_back.options.onnx, &load.options.onnx, sizeof load.options.onnx);
 
   rh_dynbuf_clear(&f->out);
   rh_model_info info = {.engine = "llama",
@@ -82,6 +94,9 @@ static void test_load_and_loaded(void **state) {
                         .context_trained = 8192,
                         .vram_bytes = 7,
                         .has_chat_template = true,
+                        .task = "embed",
+                        .dimensions = 384,
+                        .fallback = "no GPU is here",
                         .load_ms = 12.5};
   rh_model_info info_back;
   assert_int_equal(rh_loaded_write(&f->out, &info), RH_OK);
@@ -92,6 +107,31 @@ static void test_load_and_loaded(void **state) {
   assert_true(info_back.has_chat_template);
   assert_float_equal(info_back.load_ms, 12.5, 1e-9);
   assert_int_equal(info_back.vram_bytes, 7);
+  assert_string_equal(info_back.task, "embed");
+  assert_int_equal(info_back.dimensions, 384);
+  assert_string_equal(info_back.fallback, "no GPU is here");
+}
+
+static void test_load_for_onnx(void **state) {
+  rh_fixture *f = *state;
+  rh_load back, load = {.engine = "onnx", .path = "m"};
+  load.options.onnx = (rh_onnx_options){.device = RH_DEVICE_CUDA,
+                                        .optimization = RH_ONNX_OPTIMIZE_BASIC,
+                                        .no_arena = 1,
+                                        .inter_threads = 3,
+                                        .gpu_memory = 1 << 30};
+  assert_int_equal(rh_load_write(&f->out, &load), RH_OK);
+  rh_frame frame = only_frame(f);
+  assert_int_equal(rh_load_read(&frame, f->arena, &back, NULL), RH_OK);
+  assert_memory_equal(&back.options.onnx, &load.options.onnx, sizeof load.options.onnx);
+  static const char *const bad[] = {"{\"engine\":\"onnx\",\"path\":\"m\",\"onnx\":1}",
+                                    "{\"engine\":\"onnx\",\"path\":\"m\",\"onnx\":{\"device\":-1}}",
+                                    "{\"engine\":\"onnx\",\"path\":\"m\",\"onnx\":{\"device\":99}}",
+                                    "{\"engine\":\"onnx\",\"path\":\"m\",\"onnx\":{\"gpu_memory\":\"1\"}}"};
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    rh_frame broken = {.type = RH_FRAME_LOAD, .json = bad[i], .json_length = (uint32_t)strlen(bad[i])};
+    assert_int_equal(rh_load_read(&broken, f->arena, &back, NULL), RH_PROTOCOL);
+  }
 }
 
 // A worker of before, or one that makes numbers up: no GPU memory.
@@ -182,6 +222,105 @@ static void test_run_with_tokens_and_text(void **state) {
   assert_int_equal(back.prompt.count, 0);
 }
 
+static const rh_infer *infer_there_and_back(rh_fixture *f, rh_task task, const rh_infer *infer) {
+  rh_run run = {.task = task, .request_id = "r", .infer = infer}, back;
+  uint32_t credit = 0;
+  rh_dynbuf_clear(&f->out);
+  assert_int_equal(rh_run_write(&f->out, 1, &run, 64), RH_OK);
+  rh_frame frame = only_frame(f);
+  assert_int_equal(rh_run_read(&frame, f->arena, &back, &credit, NULL), RH_OK);
+  assert_int_equal(back.task, task);
+  assert_non_null(back.infer);
+  return back.infer;
+}
+
+static void test_run_with_items(void **state) {
+  rh_fixture *f = *state;
+  static const int32_t ids[] = {101, 7, 102};
+  static const char query[] = "which \"one\"?";
+  const rh_item items[] = {
+      {.text = "plain\n🚂", .length = 10},
+      {.text = "", .length = 0},
+      {.tokens = ids, .token_count = 3},
+      {.text = query, .length = strlen(query), .pair = "first", .pair_length = 5},
+      {.text = query, .length = strlen(query), .pair = "", .pair_length = 0},
+      {.tokens = ids + 1, .token_count = 2},
+  };
+  const char *const labels[] = {"a", "b\""};
+  const rh_infer infer = {.items = items,
+                          .item_count = 6,
+                          .dimensions = 64,
+                          .prompt_name = "query",
+                          .prompt = "q: ",
+                          .normalize = RH_CHOICE_NO,
+                          .refuse_long = true,
+                          .top_k = 3,
+                          .multi_label = RH_CHOICE_YES,
+                          .raw_scores = true,
+                          .aggregation = RH_AGGREGATION_AVERAGE,
+                          .labels = labels,
+                          .label_count = 2,
+                          .hypothesis = "It is {}."};
+  const rh_infer *back = infer_there_and_back(f, RH_TASK_ZERO_SHOT, &infer);
+  assert_int_equal(back->item_count, 6);
+  assert_string_equal(back->items[0].text, items[0].text);
+  assert_int_equal(back->items[0].length, 10);
+  assert_null(back->items[0].pair);
+  assert_string_equal(back->items[1].text, "");
+  assert_null(back->items[2].text);
+  assert_int_equal(back->items[2].token_count, 3);
+  assert_memory_equal(back->items[2].tokens, ids, sizeof ids);
+  assert_string_equal(back->items[3].text, query);
+  assert_string_equal(back->items[3].pair, "first");
+  // The query went over once.
+  assert_ptr_equal(back->items[4].text, back->items[3].text);
+  assert_string_equal(back->items[4].pair, "");
+  assert_int_equal(back->items[5].tokens[0], 7);
+  assert_int_equal(back->dimensions, 64);
+  assert_string_equal(back->prompt_name, "query");
+  assert_string_equal(back->prompt, "q: ");
+  assert_int_equal(back->normalize, RH_CHOICE_NO);
+  assert_true(back->refuse_long && back->raw_scores);
+  assert_int_equal(back->top_k, 3);
+  assert_int_equal(back->multi_label, RH_CHOICE_YES);
+  assert_int_equal(back->aggregation, RH_AGGREGATION_AVERAGE);
+  assert_int_equal(back->label_count, 2);
+  assert_string_equal(back->labels[1], "b\"");
+  assert_string_equal(back->hypothesis, "It is {}.");
+  // All zero stays all zero.
+  const rh_infer usual = {.items = items, .item_count = 1};
+  back = infer_there_and_back(f, RH_TASK_OWN, &usual);
+  assert_int_equal(back->dimensions + back->top_k + back->normalize + back->multi_label + (int)back->aggregation, 0);
+  assert_false(back->refuse_long || back->raw_scores);
+  assert_null(back->prompt);
+  assert_null(back->labels);
+}
+
+static void test_run_with_tensors(void **state) {
+  rh_fixture *f = *state;
+  static const float floats[] = {1, 2, 3, 4, 5, 6};
+  const rh_tensor tensors[] = {{"flags", RH_DTYPE_BOOL, {3}, 1, "\1\0\1", 3},
+                               {"x", RH_DTYPE_F32, {2, 3}, 2, floats, sizeof floats},
+                               {"words", RH_DTYPE_STRING, {1}, 1, "\2\0\0\0hi", 6},
+                               {"none", RH_DTYPE_I64, {0, 4}, 2, NULL, 0}};
+  const char *const outputs[] = {"y"};
+  const rh_infer infer = {.tensors = tensors, .tensor_count = 4, .outputs = outputs, .output_count = 1};
+  const rh_infer *back = infer_there_and_back(f, RH_TASK_TENSOR, &infer);
+  assert_int_equal(back->tensor_count, 4);
+  for (size_t i = 0; i < 4; i++) {
+    assert_string_equal(back->tensors[i].name, tensors[i].name);
+    assert_int_equal(back->tensors[i].type, tensors[i].type);
+    assert_int_equal(back->tensors[i].rank, tensors[i].rank);
+    assert_int_equal(back->tensors[i].bytes, tensors[i].bytes);
+    assert_non_null(back->tensors[i].data);
+    // Behind three odd bytes, and still where floats may lie.
+    assert_int_equal((uintptr_t)back->tensors[i].data % 8, 0);
+    if (tensors[i].bytes > 0) assert_memory_equal(back->tensors[i].data, tensors[i].data, tensors[i].bytes);
+  }
+  assert_int_equal(back->tensors[1].shape[1], 3);
+  assert_string_equal(back->outputs[0], "y");
+}
+
 static rh_event event_there_and_back(rh_fixture *f, const rh_event *event) {
   rh_dynbuf_clear(&f->out);
   assert_int_equal(rh_event_write(&f->out, 3, event), RH_OK);
@@ -236,6 +375,153 @@ static void test_other_events(void **state) {
                  .prompt_tokens = 1, .completion_tokens = 2, .cached_tokens = 3, .prompt_ms = 4.5, .decode_ms = 5.5}});
   assert_int_equal(back.as.usage.completion_tokens, 2);
   assert_float_equal(back.as.usage.decode_ms, 5.5, 1e-9);
+}
+
+static rh_result result_there_and_back(rh_fixture *f, rh_result result) {
+  rh_event back = event_there_and_back(f, &(rh_event){.kind = RH_EVENT_RESULT, .as.result = result});
+  assert_int_equal(back.as.result.kind, result.kind);
+  assert_int_equal(back.as.result.item, result.item);
+  assert_int_equal(back.as.result.tokens, result.tokens);
+  assert_int_equal(back.as.result.truncated, result.truncated);
+  return back.as.result;
+}
+
+static void test_results(void **state) {
+  rh_fixture *f = *state;
+  static const float vector[] = {0.1f, -1e-30f, 3.4e38f};
+  rh_result back = result_there_and_back(
+      f, (rh_result){
+             .kind = RH_RESULT_VECTOR, .item = 2047, .tokens = 9, .truncated = true, .vector = vector, .count = 3});
+  assert_int_equal(back.count, 3);
+  assert_memory_equal(back.vector, vector, sizeof vector);
+
+  const rh_score scores[] = {{"A\"", 0.1f}, {NULL, NAN}, {"c", -3.5f}};
+  back = result_there_and_back(f, (rh_result){.kind = RH_RESULT_SCORES, .tokens = 1, .scores = scores, .count = 3});
+  assert_int_equal(back.count, 3);
+  assert_string_equal(back.scores[0].label, "A\"");
+  assert_true(back.scores[0].score == 0.1f && isnan(back.scores[1].score));
+  assert_null(back.scores[1].label);
+
+  const rh_span spans[] = {{"PER", 0.25f, "Ada 🚂", 3, 8, -1}, {"B-LOC", 1, "", 9, 9, 12}};
+  back = result_there_and_back(f, (rh_result){.kind = RH_RESULT_SPANS, .spans = spans, .count = 2});
+  assert_int_equal(back.count, 2);
+  assert_string_equal(back.spans[0].text, "Ada 🚂");
+  assert_int_equal(back.spans[0].end, 8);
+  assert_int_equal(back.spans[0].index, -1);
+  assert_int_equal(back.spans[1].index, 12);
+  back = result_there_and_back(f, (rh_result){.kind = RH_RESULT_SPANS, .spans = spans, .count = 0});
+  assert_int_equal(back.count, 0);
+
+  const rh_tensor tensors[] = {{"y", RH_DTYPE_I32, {0}, 0, "\1\2\3\4", 4}};
+  back = result_there_and_back(f, (rh_result){.kind = RH_RESULT_TENSORS, .tensors = tensors, .count = 1});
+  assert_int_equal(back.count, 1);
+  assert_memory_equal(back.tensors[0].data, "\1\2\3\4", 4);
+
+  rh_result failed = {.kind = RH_RESULT_FAILED, .item = 1};
+  (void)rh_fail_param(&failed.error, RH_CONTEXT_OVERFLOW, "input", "300 of 256");
+  back = result_there_and_back(f, failed);
+  assert_int_equal(back.error.status, RH_CONTEXT_OVERFLOW);
+  assert_string_equal(back.error.message, "300 of 256");
+  assert_string_equal(back.error.param, "input");
+
+  rh_event usage = event_there_and_back(
+      f, &(rh_event){.kind = RH_EVENT_USAGE, .as.usage.work = {.batch_items = 32, .padding = 0.125}});
+  assert_int_equal(usage.as.usage.work.batch_items, 32);
+  assert_float_equal(usage.as.usage.work.padding, 0.125, 0);
+}
+
+// Offsets and counts that lead out of the frame, and what does not agree with itself.
+static void test_broken_inputs_and_results(void **state) {
+  rh_fixture *f = *state;
+#define RUN(infer) "{\"task\":\"embed\",\"credit\":1,\"infer\":" infer "}"
+#define RESULT(members) "{\"event\":\"result\",\"item\":0,\"tokens\":1," members "}"
+  static const char *const bad_runs[] = {
+      RUN("1"),
+      RUN("{}"),
+      RUN("{\"items\":[]}"),
+      RUN("{\"items\":1}"),
+      RUN("{\"items\":[5]}"),
+      RUN("{\"items\":[null]}"),
+      RUN("{\"items\":[[]]}"),
+      RUN("{\"items\":[[\"a\"]]}"),
+      RUN("{\"items\":[[null,\"b\"]]}"),
+      RUN("{\"items\":[\"a\",[null,3]]}"),
+      RUN("{\"items\":[[[1],\"b\"]]}"),
+      RUN("{\"items\":[[0,3]]}"),
+      RUN("{\"items\":[[5,1]]}"),
+      RUN("{\"items\":[[9,0]]}"),
+      RUN("{\"items\":[[-1,1]]}"),
+      RUN("{\"items\":[[0,-1]]}"),
+      RUN("{\"items\":[[0,4611686018427387905]]}"),
+      RUN("{\"items\":[\"a\"],\"dimensions\":-1}"),
+      RUN("{\"items\":[\"a\"],\"top_k\":-1}"),
+      RUN("{\"items\":[\"a\"],\"normalize\":1}"),
+      RUN("{\"items\":[\"a\"],\"aggregation\":\"mean\"}"),
+      RUN("{\"items\":[\"a\"],\"labels\":[1]}"),
+      RUN("{\"items\":[\"a\"],\"prompt\":1}"),
+      RUN("{\"tensors\":[[\"x\",\"float32\",[1],5,4]]}"),
+      RUN("{\"tensors\":[[\"x\",\"float32\",[1],0,8]]}"),
+      RUN("{\"tensors\":[[\"x\",\"float32\",[1],-4,4]]}"),
+      RUN("{\"tensors\":[[\"x\",\"float32\",[1],0,-4]]}"),
+      RUN("{\"tensors\":[[\"x\",\"float32\",[-1],0,4]]}"),
+      RUN("{\"tensors\":[[\"x\",\"float32\",[1.5],0,4]]}"),
+      RUN("{\"tensors\":[[\"x\",\"float32\",1,0,4]]}"),
+      RUN("{\"tensors\":[[\"x\",\"float99\",[1],0,4]]}"),
+      RUN("{\"tensors\":[[\"x\",\"string\",[1],0,8]]}"),
+      RUN("{\"tensors\":[[1,\"float32\",[1],0,4]]}"),
+      RUN("{\"tensors\":[[\"x\",\"float32\",[1]]]}"),
+  };
+  static const char *const bad_results[] = {
+      RESULT("\"kind\":\"dance\""),
+      "{\"event\":\"result\",\"item\":-1,\"kind\":\"vector\"}",
+      "{\"event\":\"result\",\"item\":2048,\"kind\":\"vector\"}",
+      "{\"event\":\"result\",\"kind\":\"vector\"}",
+      RESULT("\"kind\":\"vector\",\"truncated\":1"),
+      RESULT("\"kind\":\"scores\",\"scores\":[1]"),
+      RESULT("\"kind\":\"scores\",\"scores\":[[\"a\"]]"),
+      RESULT("\"kind\":\"scores\",\"scores\":[[1,1]]"),
+      RESULT("\"kind\":\"spans\",\"spans\":[[\"a\",1,\"b\",3,2,-1]]"),
+      RESULT("\"kind\":\"spans\",\"spans\":[[\"a\",1,\"b\",-1,2,-1]]"),
+      RESULT("\"kind\":\"spans\",\"spans\":[[\"a\",1,null,0,2,-1]]"),
+      RESULT("\"kind\":\"tensors\",\"tensors\":[[\"x\",\"int8\",[9],0,9]]"),
+  };
+  // Eight bytes; not whole floats for a vector, but for the runs.
+  static const uint8_t tail[] = {1, 0, 0, 0, 2, 0, 0, 0};
+  for (size_t i = 0; i < sizeof bad_runs / sizeof bad_runs[0]; i++) {
+    rh_frame frame = {.type = RH_FRAME_RUN,
+                      .stream = 1,
+                      .json = bad_runs[i],
+                      .json_length = (uint32_t)strlen(bad_runs[i]),
+                      .binary = tail,
+                      .binary_length = sizeof tail};
+    rh_run run;
+    uint32_t credit;
+    rh_error error = {0};
+    if (rh_run_read(&frame, f->arena, &run, &credit, &error) != RH_PROTOCOL) fail_msg("%s", bad_runs[i]);
+    assert_true(error.message[0] != '\0');
+  }
+  for (size_t i = 0; i < sizeof bad_results / sizeof bad_results[0]; i++) {
+    rh_frame frame = {.type = RH_FRAME_EVENT,
+                      .stream = 1,
+                      .json = bad_results[i],
+                      .json_length = (uint32_t)strlen(bad_results[i]),
+                      .binary = tail,
+                      .binary_length = 7};
+    rh_event event;
+    if (rh_event_read(&frame, f->arena, &event, NULL) != RH_PROTOCOL) fail_msg("%s", bad_results[i]);
+  }
+  static const char vector[] = RESULT("\"kind\":\"vector\"");
+  for (size_t length = 0; length <= sizeof tail; length++) {
+    rh_frame frame = {.type = RH_FRAME_EVENT,
+                      .stream = 1,
+                      .json = vector,
+                      .json_length = sizeof vector - 1,
+                      .binary = tail,
+                      .binary_length = length};
+    rh_event event;
+    bool whole = length > 0 && length % sizeof(float) == 0;
+    assert_int_equal(rh_event_read(&frame, f->arena, &event, NULL), whole ? RH_OK : RH_PROTOCOL);
+  }
 }
 
 static void test_error_with_bytes_that_are_no_text_still_arrives(void **state) {
@@ -313,9 +599,14 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_hello, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_load_and_loaded, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_load_for_onnx, set_up, tear_down),
       cmocka_unit_test(test_vram_is_optional_and_never_negative),
       cmocka_unit_test_setup_teardown(test_run_with_messages, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_run_with_tokens_and_text, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_run_with_items, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_run_with_tensors, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_results, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_broken_inputs_and_results, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_delta_with_logprobs, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_other_events, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_error_with_bytes_that_are_no_text_still_arrives, set_up, tear_down),

@@ -694,6 +694,80 @@ static int quiet(void **state) {
   return 0;
 }
 
+// --- models that do not generate -----------------------------------------------------------------------------------
+
+static void send_infer(peer *p, uint32_t stream, rh_task task, const char *const *texts, size_t count,
+                       uint32_t credit) {
+  rh_dynbuf out = new_out();
+  rh_item items[16] = {{0}};
+  for (size_t i = 0; i < count; i++) items[i] = (rh_item){.text = texts[i], .length = strlen(texts[i])};
+  rh_infer infer = {.items = items, .item_count = count};
+  rh_run run = {.task = task, .request_id = "req_test", .infer = &infer};
+  assert_int_equal(rh_run_write(&out, stream, &run, credit), RH_OK);
+  send_bytes(p, &out);
+}
+
+static void test_results_cost_credit(void **state) {
+  (void)state;
+  peer p;
+  rh_model_info info = open_loaded(&p, "fake:task=embed,dims=4", false);
+  assert_string_equal(info.task, "embed");
+  assert_int_equal(info.dimensions, 4);
+  static const char *const texts[] = {"one", "two words", "three", "four [[fail_at=0]]", "five"};
+  send_infer(&p, 3, RH_TASK_OWN, texts, 5, 2);
+  assert_int_equal(expect_kind(&p, 3, RH_EVENT_START).as.start.prompt_tokens, 3 + 4 + 3 + 4 + 3);
+  for (uint32_t i = 0; i < 2; i++) assert_int_equal(expect_kind(&p, 3, RH_EVENT_RESULT).as.result.item, i);
+  expect_silence(&p, 100);
+  send_credit(&p, 3, 1);
+  assert_int_equal(expect_kind(&p, 3, RH_EVENT_RESULT).as.result.count, 4);
+  expect_silence(&p, 50);
+  send_credit(&p, 3, 9);
+  assert_int_equal(expect_kind(&p, 3, RH_EVENT_RESULT).as.result.kind, RH_RESULT_FAILED);
+  assert_int_equal(expect_kind(&p, 3, RH_EVENT_RESULT).as.result.kind, RH_RESULT_VECTOR);
+  assert_int_equal(expect_kind(&p, 3, RH_EVENT_USAGE).as.usage.prompt_tokens, 17);
+  (void)expect_kind(&p, 3, RH_EVENT_END);
+  unload_and_join(&p);
+}
+
+static void test_a_task_that_does_not_fit_is_refused(void **state) {
+  (void)state;
+  static const char *const texts[] = {"one"};
+  peer p;
+  (void)open_loaded(&p, "fake:task=classify", false);
+  send_run(&p, 1, "hello", 8);
+  rh_event event = expect_kind(&p, 1, RH_EVENT_ERROR);
+  assert_int_equal(event.as.error.status, RH_UNSUPPORTED);
+  assert_non_null(strstr(event.as.error.message, "classify"));
+  send_infer(&p, 2, RH_TASK_EMBED, texts, 1, 8);
+  assert_int_equal(expect_kind(&p, 2, RH_EVENT_ERROR).as.error.status, RH_UNSUPPORTED);
+  unload_and_join(&p);
+  (void)open_loaded(&p, "fake:", false);
+  send_infer(&p, 2, RH_TASK_EMBED, texts, 1, 8);
+  assert_int_equal(expect_kind(&p, 2, RH_EVENT_ERROR).as.error.status, RH_UNSUPPORTED);
+  unload_and_join(&p);
+}
+
+static void test_an_inference_is_cancelled_and_unloaded(void **state) {
+  (void)state;
+  static const char *const texts[] = {"a [[delay_ms=20]]",
+                                      "a b c d e f g h i j k l m n o p q r s t u v w x y z 1 2 3 4 5 6 7 8"};
+  peer p;
+  (void)open_loaded(&p, "fake:task=embed,slots=1", false);
+  send_infer(&p, 1, RH_TASK_EMBED, texts, 2, 1);  // its second result has no credit
+  (void)expect_kind(&p, 1, RH_EVENT_START);
+  (void)expect_kind(&p, 1, RH_EVENT_RESULT);
+  send_infer(&p, 2, RH_TASK_EMBED, texts, 2, 1);  // waits for the slot
+  send_plain(&p, RH_FRAME_CANCEL, 1);
+  assert_int_equal(expect_kind(&p, 1, RH_EVENT_ERROR).as.error.status, RH_CANCELLED);
+  (void)expect_kind(&p, 2, RH_EVENT_START);
+  (void)expect_kind(&p, 2, RH_EVENT_RESULT);
+  send_plain(&p, RH_FRAME_UNLOAD, 0);
+  assert_int_equal(expect_kind(&p, 2, RH_EVENT_ERROR).as.error.status, RH_UNAVAILABLE);
+  rh_frame frame;
+  expect_frame(&p, &frame, RH_FRAME_GOODBYE);
+  assert_int_equal(join(&p), RH_EXIT_OK);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_one_run),
@@ -716,6 +790,9 @@ int main(void) {
       cmocka_unit_test(test_full_mailbox_loses_nothing),
       cmocka_unit_test(test_stuck_engine_answers_pings_and_leaves_with_the_daemon),
       cmocka_unit_test(test_crash_ends_the_process),
+      cmocka_unit_test(test_results_cost_credit),
+      cmocka_unit_test(test_a_task_that_does_not_fit_is_refused),
+      cmocka_unit_test(test_an_inference_is_cancelled_and_unloaded),
       cmocka_unit_test(test_program),
   };
   return cmocka_run_group_tests(tests, quiet, NULL);

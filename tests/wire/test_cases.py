@@ -17,6 +17,19 @@ DAEMONS = {
     "two": {"models": {"alpha": "fake:slots=4", "beta": "fake:slots=4"}, "default_model": "alpha"},
     "no-template": {"models": {"base": "fake:template=0"}},
     "small": {"models": {"small": "fake:context=16"}},
+    "tasks": {
+        "models": {
+            "chat": "fake:slots=2",
+            "cls": "fake:task=classify,labels=cat/dog",
+            "cut": "fake:task=embed,dims=2,context=6",
+            "emb": "fake:task=embed,dims=4",
+            "ner": "fake:task=token-classify",
+            "raw": "fake:task=tensor",
+            "rr": "fake:task=rerank",
+            "zs": "fake:task=zero-shot",
+        },
+        "default_model": "emb",
+    },
 }
 
 

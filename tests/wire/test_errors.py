@@ -34,6 +34,8 @@ def body_of(row):
         return {"messages": [{"role": "user", "content": "x"}], "stop": "s" * row["json_long_stop"]}
     if "json_many_prompts" in row:
         return {"prompt": ["p"] * row["json_many_prompts"]}
+    if "json_many_inputs" in row:
+        return {"input": ["p"] * row["json_many_inputs"]}
     return row.get("body")
 
 

@@ -27,7 +27,8 @@ struct rh_engine {
   rh_fake_model model;
   rh_sequence **slots;  // model.slots entries; NULL = free
   int64_t prefill_chunk;
-  void *memory;  // model.memory_bytes, or NULL
+  void *memory;          // model.memory_bytes, or NULL
+  rh_fake_infer *infer;  // NULL for a model that generates
   rh_engine_counts counts;
   char alt_names[RH_TOP_LOGPROBS_MAX][ALT_NAME_MAX];
   rh_top_logprob alts[RH_TOP_LOGPROBS_MAX];
@@ -50,13 +51,13 @@ struct rh_sequence {
 
 // --- faults on demand ----------------------------------------------------------------------------------------------
 
-static void sleep_ms(int64_t ms) {
+void rh_fake_sleep_ms(int64_t ms) {
   struct timespec pause_time = {.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000};
   while (nanosleep(&pause_time, &pause_time) != 0 && errno == EINTR) {
   }
 }
 
-static void hang(void) {
+void rh_fake_hang(void) {
   for (;;) pause();
 }
 
@@ -69,7 +70,7 @@ static bool is_first(const char *file) {
   return fd >= 0;
 }
 
-static void crash_unless_exists(const char *file) {
+void rh_fake_crash_unless_exists(const char *file) {
   if (is_first(file)) abort();
 }
 
@@ -83,15 +84,15 @@ static rh_status fake_probe(rh_dynbuf *out) {
 
 static rh_status play_load(const rh_fake_model *model, bool (*progress)(void *ctx, double fraction), void *progress_ctx,
                            rh_error *error) {
-  crash_unless_exists(model->load_crash_once);
+  rh_fake_crash_unless_exists(model->load_crash_once);
   if (model->load_crash) abort();
-  if (model->load_hang) hang();
+  if (model->load_hang) rh_fake_hang();
   const int64_t step_ms = 5;
   for (int64_t done = 0; done < model->load_delay_ms; done += step_ms) {
     if (progress != NULL && !progress(progress_ctx, (double)done / (double)model->load_delay_ms)) {
       return rh_fail(error, RH_CANCELLED, "The load was given up.");
     }
-    sleep_ms(model->load_delay_ms - done < step_ms ? model->load_delay_ms - done : step_ms);
+    rh_fake_sleep_ms(model->load_delay_ms - done < step_ms ? model->load_delay_ms - done : step_ms);
   }
   if (model->load_fail || is_first(model->load_fail_once))
     return rh_fail(error, RH_LOAD_FAILED, "the fake engine was told to fail");
@@ -122,10 +123,15 @@ static rh_status fake_load(const rh_load *load, bool (*progress)(void *ctx, doub
   rh_engine *engine = calloc(1, sizeof *engine);
   rh_sequence **slots = calloc((size_t)model.slots, sizeof(rh_sequence *));
   if (engine == NULL || slots == NULL) {
+    status =
+        rh_fail(error, RH_NO_MEMORY, "There is no memory for the fake engine's %lld slots.", (long long)model.slots);
+  }
+  if (status == RH_OK) status = rh_fake_infer_new(&model, &engine->infer, error);
+  if (status != RH_OK) {
     free(engine);
     free(slots);
     rh_fake_memory_give(memory, (size_t)model.memory_bytes);
-    return rh_fail(error, RH_NO_MEMORY, "There is no memory for the fake engine's %lld slots.", (long long)model.slots);
+    return status;
   }
   engine->model = model;
   engine->slots = slots;
@@ -150,8 +156,10 @@ static void fake_describe(const rh_engine *engine, rh_model_info *info) {
       .slots = engine->model.slots,
       .vocabulary = engine->model.vocabulary,
       .bytes = engine->model.memory_bytes,
-      .has_chat_template = engine->model.has_template,
+      .has_chat_template = engine->infer == NULL && engine->model.has_template,
+      .dimensions = engine->model.task == RH_TASK_EMBED ? engine->model.dims : 0,
   };
+  if (engine->infer != NULL) (void)rh_text_copy(info->task, sizeof info->task, rh_task_name(engine->model.task));
 }
 
 // --- start and stop ------------------------------------------------------------------------------------------------
@@ -223,6 +231,10 @@ static void release(rh_engine *engine, rh_sequence *sequence) {
 
 static rh_status fake_start(rh_engine *engine, const rh_run *run, const rh_sequence_listener *listener,
                             rh_sequence **out, int64_t *prompt_tokens, int64_t *cached_tokens, rh_error *error) {
+  if (engine->infer != NULL) {
+    return rh_fail(error, RH_UNSUPPORTED, "This model does not generate text; it is for the task \"%s\".",
+                   rh_task_name(engine->model.task));
+  }
   const char *script_text = NULL;
   rh_fake_script script;
   rh_status status = read_prompt(engine, &run->prompt, prompt_tokens, &script_text, error);
@@ -294,9 +306,9 @@ static void next_piece(rh_sequence *sequence, const char **bytes, size_t *length
 
 static bool play_faults(rh_sequence *sequence) {
   const rh_fake_script *script = &sequence->script;
-  if (sequence->index == 0) crash_unless_exists(script->crash_once);
+  if (sequence->index == 0) rh_fake_crash_unless_exists(script->crash_once);
   if (sequence->index == script->crash_at) abort();
-  if (sequence->index == script->hang_at) hang();
+  if (sequence->index == script->hang_at) rh_fake_hang();
   if (sequence->index != script->fail_at) return true;
   rh_error error;
   (void)rh_fail(&error, RH_INTERNAL, "the fake engine was told to fail");
@@ -354,8 +366,15 @@ static void fake_unload(rh_engine *engine) {
     if (engine->slots[i] != NULL) release(engine, engine->slots[i]);
   }
   rh_fake_memory_give(engine->memory, (size_t)engine->model.memory_bytes);
+  rh_fake_infer_free(engine->infer);
   free(engine->slots);
   free(engine);
+}
+
+rh_fake_infer *rh_fake_infer_of(const rh_engine *engine) { return engine->infer; }
+
+static const rh_engine_infer_ops *fake_infer(const rh_engine *engine) {
+  return rh_fake_infer_ops_for(engine->model.task);
 }
 
 extern const rh_engine_ops rh_engine_fake;
@@ -370,6 +389,7 @@ const rh_engine_ops rh_engine_fake = {
     .stop = fake_stop,
     .pause = fake_pause,
     .step = fake_step,
+    .infer = fake_infer,
     .counts = fake_counts,
     .unload = fake_unload,
 };

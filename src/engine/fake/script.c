@@ -14,7 +14,7 @@
 #define VALUE_MAX INT64_C(1000000000)
 #define BYTES_MAX (INT64_C(1) << 40)
 
-typedef enum key_type { KEY_INT, KEY_BOOL, KEY_FILE, KEY_BYTES } key_type;
+typedef enum key_type { KEY_INT, KEY_BOOL, KEY_FILE, KEY_BYTES, KEY_TASK, KEY_LABELS } key_type;
 
 typedef struct key {
   const char *name;
@@ -36,6 +36,12 @@ static const key model_keys[] = {
     {"load_fail", KEY_BOOL, offsetof(rh_fake_model, load_fail)},
     {"load_crash", KEY_BOOL, offsetof(rh_fake_model, load_crash)},
     {"load_hang", KEY_BOOL, offsetof(rh_fake_model, load_hang)},
+    {"task", KEY_TASK, offsetof(rh_fake_model, task)},
+    {"dims", KEY_INT, offsetof(rh_fake_model, dims)},
+    {"step_ms", KEY_INT, offsetof(rh_fake_model, step_ms)},
+    {"normalize", KEY_BOOL, offsetof(rh_fake_model, normalize)},
+    {"multi_label", KEY_BOOL, offsetof(rh_fake_model, multi_label)},
+    {"labels", KEY_LABELS, offsetof(rh_fake_model, labels)},
     {"template", KEY_BOOL, offsetof(rh_fake_model, has_template)},
     {"load_crash_once", KEY_FILE, offsetof(rh_fake_model, load_crash_once)},
     {"load_fail_once", KEY_FILE, offsetof(rh_fake_model, load_fail_once)},
@@ -89,10 +95,19 @@ static bool read_bytes(span text, int64_t *out) {
   return false;
 }
 
-static bool read_file_name(span text, char out[RH_FAKE_FILE_MAX]) {
-  if (text.length == 0 || text.length >= RH_FAKE_FILE_MAX) return false;
+static bool read_text(span text, char *out, size_t size) {
+  if (text.length == 0 || text.length >= size) return false;
   memcpy(out, text.at, text.length);
   out[text.length] = '\0';
+  return true;
+}
+
+static bool read_task(span text, rh_task *out) {
+  char name[32];
+  if (!read_text(text, name, sizeof name)) return false;
+  rh_task task = rh_task_from_name(name);
+  if (task == RH_TASK_COUNT || task == RH_TASK_OWN) return false;
+  *out = rh_task_generates(task) ? RH_TASK_COMPLETE : task;
   return true;
 }
 
@@ -104,7 +119,9 @@ static bool read_value(key_type type, span text, char *target) {
       if (!read_number(text, 1, &number)) return false;
       *(bool *)(void *)target = number == 1;
       return true;
-    case KEY_FILE: return read_file_name(text, target);
+    case KEY_FILE: return read_text(text, target, RH_FAKE_FILE_MAX);
+    case KEY_TASK: return read_task(text, (rh_task *)(void *)target);
+    case KEY_LABELS: return read_text(text, target, sizeof((rh_fake_model *)NULL)->labels);
     case KEY_BYTES: return read_bytes(text, (int64_t *)(void *)target);
   }
   return false;
@@ -128,10 +145,13 @@ static rh_status read_pair(const key *keys, span pair, void *target, rh_status w
 
 rh_status rh_fake_model_parse(const char *path, const rh_load_options *options, rh_fake_model *out, rh_error *error) {
   *out = (rh_fake_model){
-      .slots = options->slots > 0 ? options->slots : 4,
+      .slots = options->slots > 0 ? options->slots : -1,
+      .vocabulary = -1,
       .context = options->context > 0 ? options->context : 4096,
-      .vocabulary = 32000,
       .has_template = true,
+      .task = RH_TASK_COMPLETE,
+      .dims = 8,
+      .normalize = true,
   };
   if (path == NULL || !rh_text_starts_with(path, "fake:")) {
     return rh_fail(error, RH_LOAD_FAILED, "The fake engine loads only paths that begin with \"fake:\".");
@@ -143,6 +163,9 @@ rh_status rh_fake_model_parse(const char *path, const rh_load_options *options, 
     rh_status status = read_pair(model_keys, pair, out, RH_LOAD_FAILED, error);
     if (status != RH_OK) return status;
   }
+  // Words are hashed into it: two of a test must not meet.
+  if (out->vocabulary < 0) out->vocabulary = rh_task_generates(out->task) ? 32000 : 1 << 22;
+  if (out->slots < 0) out->slots = rh_task_generates(out->task) ? 4 : 64;
   if (out->slots < 1 || out->slots > 4096 || out->context < 1 || out->vocabulary < 1) {
     return rh_fail(error, RH_LOAD_FAILED,
                    "The fake engine needs 1 to 4096 slots, and a context and a vocabulary of at least 1.");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The words that steer the fake engine: "fake:slots=2,context=64" as a model path, "[[tokens=20 delay_ms=5]]" in a
-// prompt. Private to engine/fake.
+// prompt or an input; and what the files of this folder share. Private to engine/fake.
 #ifndef RH_ENGINE_FAKE_SCRIPT_H
 #define RH_ENGINE_FAKE_SCRIPT_H
 
@@ -10,10 +10,12 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "engine/engine.h"
 #include "flow/model_info.h"
 
 #define RH_FAKE_FILE_MAX 512
 #define RH_FAKE_TOKENS_DEFAULT 8
+#define RH_FAKE_LABELS_MAX 32
 #define RH_FAKE_TEXT_DEFAULT "This is the fake engine speaking; it repeats itself."
 
 typedef struct rh_fake_model {
@@ -26,6 +28,12 @@ typedef struct rh_fake_model {
   bool load_crash;
   bool load_hang;
   bool has_template;
+  rh_task task;      // RH_TASK_COMPLETE = it generates
+  int64_t dims;      // of its vectors
+  int64_t step_ms;   // each computation of a model that does not generate takes so long
+  bool normalize;    // vectors
+  bool multi_label;  // classify
+  char labels[256];  // "cat/dog"; empty = the task's own
   char load_crash_once[RH_FAKE_FILE_MAX];
   char load_fail_once[RH_FAKE_FILE_MAX];
 } rh_fake_model;
@@ -51,6 +59,20 @@ rh_status rh_fake_model_parse(const char *path, const rh_load_options *options, 
 // All directives of `prompt` (may be NULL), the later winning. Brackets that are never closed are plain text.
 // RH_INVALID names the wrong key. `out->text` lives as long as `prompt`.
 rh_status rh_fake_script_parse(const char *prompt, rh_fake_script *out, rh_error *error) RH_MUST_CHECK;
+
+// --- models that do not generate (infer.c) -------------------------------------------------------------------------
+
+typedef struct rh_fake_infer rh_fake_infer;
+// *out is NULL for a model that generates. RH_LOAD_FAILED names what does not fit together.
+rh_status rh_fake_infer_new(const rh_fake_model *model, rh_fake_infer **out, rh_error *error) RH_MUST_CHECK;
+void rh_fake_infer_free(rh_fake_infer *infer);             // NULL is allowed
+rh_fake_infer *rh_fake_infer_of(const rh_engine *engine);  // fake.c
+const rh_engine_infer_ops *rh_fake_infer_ops_for(rh_task task);
+
+// fake.c: what a directive asks for besides an answer.
+void rh_fake_sleep_ms(int64_t ms);
+void rh_fake_hang(void);
+void rh_fake_crash_unless_exists(const char *file);
 
 // memory.c: *out is NULL for 0 bytes. RH_NO_MEMORY, RH_CANCELLED. `progress` may be NULL.
 rh_status rh_fake_memory_take(size_t bytes, bool (*progress)(void *ctx, double fraction), void *progress_ctx,

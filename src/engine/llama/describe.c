@@ -27,6 +27,8 @@ void rh_llama_describe(const rh_engine *engine, rh_model_info *info) {
   info->parameters = (int64_t)llama_model_n_params(model);
   info->bytes = (int64_t)llama_model_size(model);
   info->vram_bytes = engine->vram_bytes;
-  info->has_chat_template = engine->chat_template != NULL;
+  info->has_chat_template = engine->chat_template != NULL && !engine->embeds;
+  info->dimensions = engine->embedding_width;
+  if (engine->embeds) (void)rh_text_copy(info->task, sizeof info->task, rh_task_name(RH_TASK_EMBED));
   info->load_ms = engine->load_ms;
 }

@@ -23,6 +23,10 @@ void rh_llama_sequence_free(rh_engine *engine, rh_sequence *sequence) {
 static rh_status start(rh_engine *engine, const rh_run *run, const rh_sequence_listener *listener, rh_sequence **out,
                        int64_t *prompt_tokens, int64_t *cached_tokens, rh_error *error) {
   assert(!engine->stepping && listener->token);
+  if (engine->embeds) {
+    return rh_fail_param(error, RH_UNSUPPORTED, "model", "%s does not generate text; it makes embeddings",
+                         engine->name);
+  }
   // First, because a waiting run is started again and again and must not be tokenized each time.
   if (!rh_llama_slots_any_free(engine)) return RH_AGAIN;
   rh_sequence *sequence = calloc(1, sizeof *sequence);
@@ -80,6 +84,7 @@ const rh_engine_ops rh_engine_llama = {
     .pause = set_paused,
     .step = rh_llama_step,
     .use_threads = use_threads,
+    .infer = rh_llama_infer,
     .counts = get_counts,
     .unload = rh_llama_unload,
 };

@@ -18,6 +18,8 @@
 #define RH_LLAMA_BATCH_DEFAULT 512
 #define RH_LLAMA_UBATCH 512
 #define RH_LLAMA_CHUNK_DEFAULT 512
+#define RH_LLAMA_EMBED_SLOTS 64  // runs of a model that gives vectors
+#define RH_LLAMA_EMBED_TEXTS 64  // texts of one of its batches
 
 typedef struct rh_slot {
   llama_token *tokens;  // in the KV cache, in order; room for a whole context
@@ -86,6 +88,15 @@ struct rh_engine {
   bool tokens_strip_space;  // some tokens swallow white space around them
   char *pieces;             // scratch: RH_TOP_LOGPROBS_MAX + 1 texts of piece_bytes_max bytes
 
+  // A model that gives vectors (embed.c); then there are no slots and no sequences.
+  bool embeds;
+  enum llama_pooling_type pooling;
+  int32_t embedding_width;
+  int32_t texts_max;
+  char *config;              // see rh_engine_infer_ops.config
+  llama_token *text_tokens;  // of the text that was tokenized last
+  size_t text_room;
+
   rh_engine_counts counts;
 };
 
@@ -102,9 +113,6 @@ rh_status rh_llama_library_probe(rh_dynbuf *out);
 void rh_llama_library_device_names(char *out, size_t size, bool on_gpu);
 // Bytes free on all GPUs together; 0 without one. The first call may make a driver's context on each.
 int64_t rh_llama_library_gpu_free_bytes(void);
-
-// cpu.c: the physical cores this process may use, at least 1.
-int64_t rh_llama_cpu_cores(void);
 
 // file.c: refuse what is plainly no GGUF model before llama sees it, with a message a person can act on.
 rh_status rh_llama_file_check(const char *path, rh_error *error);
@@ -147,6 +155,14 @@ bool rh_llama_slots_any_free(const rh_engine *engine);
 void rh_llama_slots_claim(rh_engine *engine, rh_sequence *sequence, bool reuse);
 void rh_llama_slots_release(rh_engine *engine, rh_sequence *sequence);
 void rh_llama_slots_clear(rh_engine *engine, rh_slot *slot);  // forget what its cache holds
+
+// embed.c: does the loaded model give vectors instead of text? Sets the engine's pooling.
+bool rh_llama_embed_detect(rh_engine *engine);
+// Chooses the engine's sizes.
+struct llama_context_params rh_llama_embed_params(rh_engine *engine, const rh_load_options *options);
+rh_status rh_llama_embed_prepare(rh_engine *engine, rh_error *error);  // with the context there
+rh_status rh_llama_embed_warm_up(rh_engine *engine, rh_error *error);
+const rh_engine_infer_ops *rh_llama_infer(const rh_engine *engine);
 
 // engine.c: end a sequence: out of the list, slot released, memory freed.
 void rh_llama_sequence_free(rh_engine *engine, rh_sequence *sequence);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/cores.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "engine/llama/internal.h"
@@ -68,15 +69,18 @@ static rh_status load_model(rh_engine *engine, const rh_load *load, load_progres
   return RH_OK;
 }
 
-// Only what this engine can serve: a decoder with a vocabulary.
+// Only what this engine can serve: a decoder with a vocabulary, or a model that makes one vector of a text.
 static rh_status check_model(rh_engine *engine, rh_error *error) {
   const struct llama_model *model = engine->model;
   engine->vocab = llama_model_get_vocab(model);
-  if (!llama_model_has_decoder(model) || llama_model_has_encoder(model) || llama_model_is_diffusion(model)) {
-    return rh_fail(error, RH_UNSUPPORTED,
-                   "%s is an encoder, encoder-decoder or diffusion model; this engine serves "
-                   "models that generate text from left to right",
-                   engine->name);
+  engine->embeds = rh_llama_embed_detect(engine);
+  bool generates = llama_model_has_decoder(model) && !llama_model_has_encoder(model);
+  if ((!engine->embeds && !generates) || llama_model_is_diffusion(model)) {
+    return rh_fail(
+        error, RH_UNSUPPORTED,
+        "%s is an encoder-decoder or diffusion model; this engine serves models that generate text from left "
+        "to right, and models that make embeddings",
+        engine->name);
   }
   if (llama_vocab_type(engine->vocab) == LLAMA_VOCAB_TYPE_NONE || llama_vocab_n_tokens(engine->vocab) <= 0) {
     return rh_fail(error, RH_UNSUPPORTED, "%s has no vocabulary and so cannot read text", engine->name);
@@ -101,6 +105,20 @@ static void choose_sizes(rh_engine *engine, const rh_load_options *options) {
   engine->prefill_chunk = options->prefill_chunk > 0 ? options->prefill_chunk : RH_LLAMA_CHUNK_DEFAULT;
 }
 
+static void set_threads(const rh_engine *engine, const rh_load *load, struct llama_context_params *params) {
+  params->n_threads = load->share > 0 && load->share < engine->threads ? load->share : engine->threads;
+  params->n_threads_batch = params->n_threads;
+}
+
+static rh_status make_embedding_context(rh_engine *engine, const rh_load *load, rh_error *error) {
+  struct llama_context_params params = rh_llama_embed_params(engine, &load->options);
+  set_threads(engine, load, &params);
+  engine->context = llama_init_from_model(engine->model, params);
+  if (!engine->context) return fail_load(error, load->path, "cannot make a context for");
+  engine->memory = llama_get_memory(engine->context);
+  return RH_OK;
+}
+
 static rh_status make_context(rh_engine *engine, const rh_load *load, rh_error *error) {
   int64_t cells = (engine->context_size + CELL_STEP - 1) / CELL_STEP * CELL_STEP * (int64_t)engine->slot_count;
   if (cells > INT32_MAX) {
@@ -117,8 +135,7 @@ static rh_status make_context(rh_engine *engine, const rh_load *load, rh_error *
   // At most one position of each sequence needs logits; without this llama reserves room for a whole batch of them.
   params.n_outputs_max = (uint32_t)engine->slot_count;
   params.n_outputs_max_per_seq = 1;
-  params.n_threads = load->share > 0 && load->share < engine->threads ? load->share : engine->threads;
-  params.n_threads_batch = params.n_threads;
+  set_threads(engine, load, &params);
   params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_AUTO;
   // Each slot has a stream of its own, so that one long conversation does not make the others' attention longer.
   params.kv_unified = false;
@@ -129,7 +146,7 @@ static rh_status make_context(rh_engine *engine, const rh_load *load, rh_error *
   if (!engine->context) return fail_load(error, load->path, "cannot make a context for");
   engine->memory = llama_get_memory(engine->context);
   if (!engine->memory) {
-    return rh_fail(error, RH_UNSUPPORTED, "%s is an embedding model; this engine serves models that generate text",
+    return rh_fail(error, RH_UNSUPPORTED, "%s keeps no context and names no pooling: it neither generates nor embeds",
                    engine->name);
   }
   assert((int64_t)llama_n_ctx_seq(engine->context) >= engine->context_size);
@@ -185,19 +202,23 @@ static void measure_vram(rh_engine *engine, int64_t free_before) {
 }
 
 static rh_status build(rh_engine *engine, const rh_load *load, load_progress *progress, rh_error *error) {
-  int64_t wanted = load->options.threads > 0 ? load->options.threads : rh_llama_cpu_cores();
+  int64_t wanted = load->options.threads > 0 ? load->options.threads : rh_cores_available();
   engine->threads = (int32_t)(wanted < GGML_MAX_N_THREADS ? wanted : GGML_MAX_N_THREADS);
   int64_t vram_free = engine->on_gpu ? rh_llama_library_gpu_free_bytes() : 0;
   rh_llama_log_forget();
   rh_status status = load_model(engine, load, progress, error);
   if (status == RH_OK) status = check_model(engine, error);
   if (status != RH_OK) return status;
-  choose_sizes(engine, &load->options);
-  status = make_context(engine, load, error);
+  if (engine->embeds) {
+    status = make_embedding_context(engine, load, error);
+  } else {
+    choose_sizes(engine, &load->options);
+    status = make_context(engine, load, error);
+  }
   if (status != RH_OK) return status;
   attach_pool(engine);
-  status = make_slots(engine, error);
-  if (status == RH_OK) status = warm_up(engine, load, error);
+  status = engine->embeds ? rh_llama_embed_prepare(engine, error) : make_slots(engine, error);
+  if (status == RH_OK) status = engine->embeds ? rh_llama_embed_warm_up(engine, error) : warm_up(engine, load, error);
   if (status == RH_OK) measure_vram(engine, vram_free);
   return status;
 }
@@ -247,5 +268,7 @@ void rh_llama_unload(rh_engine *engine) {
   free(engine->slots);
   free(engine->end_tokens);
   free(engine->pieces);
+  free(engine->config);
+  free(engine->text_tokens);
   free(engine);
 }

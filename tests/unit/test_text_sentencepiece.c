@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/dynbuf.h"
-#include "convert/sentencepiece.h"
+#include "text/sentencepiece.h"
 
 static void put(rh_dynbuf *out, const void *bytes, size_t length) {
   assert_int_equal(rh_dynbuf_append(out, bytes, length), RH_OK);

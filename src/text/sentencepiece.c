@@ -3,7 +3,7 @@
 // Purpose: walk over a SentencePiece model with bounds.
 // Data owned: the list of pieces; their texts stay in the caller's bytes. Threads: any, one owner.
 // Not here: cutting text into pieces.
-#include "convert/sentencepiece.h"
+#include "text/sentencepiece.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,8 +68,8 @@ static float float_of(uint64_t bits) {
 // A negative int32 is written as a 64-bit varint.
 static int64_t int_of(uint64_t value) { return (int64_t)(int32_t)(uint32_t)value; }
 
-static bool read_piece(cursor message, rh_piece *out) {
-  *out = (rh_piece){.text = "", .type = 1};
+static bool read_piece(cursor message, rh_sentence_piece *out) {
+  *out = (rh_sentence_piece){.text = "", .type = 1};
   for (field f; message.at < message.end;) {
     if (!read_field(&message, &f)) return false;
     if (f.number == 1 && f.wire == WIRE_BYTES) {
@@ -91,6 +91,7 @@ static bool read_trainer(cursor message, rh_sentencepiece *out) {
     if (f.wire != WIRE_VARINT) continue;
     switch (f.number) {
       case 3: out->model = f.value <= 4 ? (int)f.value : 0; break;
+      case 35: out->byte_fallback = f.value != 0; break;
       case 40: out->unknown_id = int_of(f.value); break;
       case 41: out->bos_id = int_of(f.value); break;
       case 42: out->eos_id = int_of(f.value); break;
@@ -121,7 +122,7 @@ static rh_status add_piece(rh_sentencepiece *self, cursor message, size_t *room,
     return rh_fail(error, RH_TOO_LARGE, "it has more than %u pieces", RH_SENTENCEPIECE_PIECES_MAX);
   if (self->count == *room) {
     size_t larger = *room == 0 ? 1024 : *room * 2;
-    rh_piece *grown = realloc(self->pieces, larger * sizeof *grown);
+    rh_sentence_piece *grown = realloc(self->pieces, larger * sizeof *grown);
     if (grown == NULL) return rh_fail(error, RH_NO_MEMORY, "out of memory for %zu pieces", larger);
     self->pieces = grown;
     *room = larger;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Purpose: how many threads llama should use: the physical cores this process may run on.
+// Purpose: how many threads should compute: the physical cores this process may run on.
 // Data owned: none. Threads: any.
-// Not here: pinning. Two hardware threads of one core share its vector units, and llama's inner loops keep those busy,
+// Not here: pinning. Two hardware threads of one core share its vector units, and an engine's inner loops keep those busy,
 // so a second thread per core only adds waiting at barriers.
+#include "base/cores.h"
+
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
-
-#include "engine/llama/internal.h"
 
 #define CPUS_MAX CPU_SETSIZE
 
@@ -35,7 +36,7 @@ static int64_t quota_cores(int64_t cores) {
   return share < cores ? share : cores;
 }
 
-int64_t rh_llama_cpu_cores(void) {
+int64_t rh_cores_available(void) {
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
     long online = sysconf(_SC_NPROCESSORS_ONLN);
