@@ -148,6 +148,11 @@ def main():
             grapheme[code] = name
     pictures = segmenter_members(r"\p{Extended_Pictographic}")
     conjunct = {c: segmenter_members(r"\p{Indic_Conjunct_Break=%s}" % n) for c, n in (("C", "Consonant"), ("L", "Linker"), ("E", "Extend"))}
+    # The segmenter's own tables are older than these: a mark that it does not know yet extends nothing.
+    for code in CODES:
+        if category[code] == "Cn" and grapheme[code] == "Extend":
+            grapheme[code] = "-"
+            conjunct["E"].discard(code)
     flags, script = measure_flags(), scripts()
     rows = {}
     for code in CODES:

@@ -205,6 +205,6 @@ size_t rh_char_lower(uint32_t code, uint32_t out[3]) {
     out[0] = (uint32_t)((int32_t)code + run->delta);
     return 1;
   }
-  assert(!"a code point that has a lower case lies in one of the runs");
+  assert(false && "a code point that has a lower case lies in one of the runs");
   return 1;
 }

@@ -138,11 +138,12 @@ static void decode(const json_t *request) {
 
 static void tell_facts(void) {
   const rh_tokenizer_facts *facts = rh_tokenizer_facts_of(tokenizer);
-  (void)rh_dynbuf_printf(&out,
-                         "{\"model\":\"%s\",\"size\":%d,\"bos\":%d,\"eos\":%d,\"unk\":%d,\"sep\":%d,\"pad\":%d,\"cls\":%d,"
-                         "\"mask\":%d,\"length_max\":%" PRId64 ",\"pads_left\":%s}",
-                         facts->model, rh_tokenizer_size(tokenizer), facts->bos, facts->eos, facts->unk, facts->sep,
-                         facts->pad, facts->cls, facts->mask, facts->length_max, facts->pads_left ? "true" : "false");
+  (void)rh_dynbuf_printf(
+      &out,
+      "{\"model\":\"%s\",\"size\":%d,\"bos\":%d,\"eos\":%d,\"unk\":%d,\"sep\":%d,\"pad\":%d,\"cls\":%d,"
+      "\"mask\":%d,\"length_max\":%" PRId64 ",\"pads_left\":%s}",
+      facts->model, rh_tokenizer_size(tokenizer), facts->bos, facts->eos, facts->unk, facts->sep, facts->pad,
+      facts->cls, facts->mask, facts->length_max, facts->pads_left ? "true" : "false");
 }
 
 int main(int argc, char **argv) {

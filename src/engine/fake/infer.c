@@ -56,7 +56,7 @@ static rh_status make_config(rh_fake_infer *infer) {
   };
   json_t *labels = json_object();
   for (size_t i = 0; i < infer->label_count; i++) {
-    char key[16];
+    char key[24];  // any number
     (void)snprintf(key, sizeof key, "%zu", i);
     json_object_set_new(labels, key, json_string(infer->labels[i]));
   }
