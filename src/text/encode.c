@@ -156,8 +156,9 @@ static rh_status run_stages(const rh_tokenizer *tokenizer, rh_encoding_work *wor
   scratch->length = 0;
   // Special tokens that are left in the text are not to come out of the model either.
   work->model->hidden = options->parse_special ? NULL : tokenizer->special;
-  rh_status status = rh_mapped_reserve(mapped, self->length, options->want_offsets);
-  if (status == RH_OK) status = rh_mapped_reserve(scratch, self->length, options->want_offsets);
+  bool offsets = options->want_offsets || rh_pretokenizer_needs_offsets(tokenizer->pretokenizer);
+  rh_status status = rh_mapped_reserve(mapped, self->length, offsets);
+  if (status == RH_OK) status = rh_mapped_reserve(scratch, self->length, offsets);
   if (status == RH_OK)
     status = rh_added_split(tokenizer->added, tokenizer->normalizer, self->text, self->length, options->parse_special,
                             mapped, scratch, &self->pieces);
