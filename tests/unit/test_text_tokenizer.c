@@ -220,6 +220,29 @@ static void test_what_is_no_utf8_is_replaced(void **state) {
   rh_tokenizer_close(tokenizer);
 }
 
+// Metaspace that prepends at the very beginning only: what stands behind an added token is not the beginning.
+static void test_pieces_are_the_same_without_offsets(void **state) {
+  (void)state;
+  rh_tokenizer *tokenizer = open_json(
+      "{\"added_tokens\":[{\"id\":2,\"content\":\"<x>\",\"special\":false,\"normalized\":false}],"
+      "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\u2581\",\"prepend_scheme\":\"first\","
+      "\"split\":true},\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"a\",\"vocab\":{\"\u2581a\":0,\"a\":1}}}");
+  static const char text[] = "a<x>a";
+  rh_encoding *encoding = NULL;
+  rh_error error = {0};
+  assert_int_equal(rh_encoding_new(&encoding, &error), RH_OK);
+  for (int wanted = 0; wanted < 2; wanted++) {
+    rh_encode_options options = {.parse_special = true, .want_offsets = wanted == 1};
+    if (rh_tokenizer_encode(tokenizer, text, sizeof text - 1, NULL, 0, &options, encoding, &error) != RH_OK)
+      fail_msg("%s", error.message);
+    const int32_t expected[] = {0, 2, 1};
+    assert_int_equal(encoding->count, 3);
+    assert_memory_equal(encoding->ids, expected, sizeof expected);
+  }
+  rh_encoding_free(encoding);
+  rh_tokenizer_close(tokenizer);
+}
+
 static void test_an_encoding_serves_many_tokenizers(void **state) {
   (void)state;
   rh_tokenizer *one = open_json(LETTERS), *other = open_json(SMALL);
@@ -304,6 +327,7 @@ int main(void) {
       cmocka_unit_test(test_offsets_are_code_points),
       cmocka_unit_test(test_what_is_no_utf8_is_replaced),
       cmocka_unit_test(test_an_encoding_serves_many_tokenizers),
+      cmocka_unit_test(test_pieces_are_the_same_without_offsets),
       cmocka_unit_test(test_texts_beyond_the_limits),
       cmocka_unit_test(test_more_words_than_the_cache_holds),
   };
