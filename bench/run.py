@@ -18,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 
+import embeddings
 import report
 import sections
 import swap
@@ -31,6 +32,7 @@ SECTIONS = {
     "cold_start": sections.cold_start,
     "throughput": sections.throughput,
     "swap": swap.swap,
+    "embeddings": embeddings.embeddings,
     "tokenizer": tokenizer.tokenizer,
 }
 
