@@ -111,6 +111,7 @@ model_from_wheel() {
 # wheel_of LOCK: the cached wheel of the one package in this list, if it is there.
 wheel_of() {
   local name version
+  [ -d "$WHEELS" ] || return 0  # nothing was fetched yet
   IFS='= ' read -r name version _ < <(grep '==' "$1" | tr -s '=' ' ')
   find "$WHEELS" -name "${name//-/_}-$version-*.whl" 2>/dev/null | head -n 1
 }
