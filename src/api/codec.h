@@ -91,6 +91,9 @@ extern const rh_field rh_fields_openai[];   // what both OpenAI endpoints have b
 // Copy into the arena. RH_TOO_LARGE when the request's memory is used up.
 rh_status rh_api_copy_string(rh_decoding *decoding, const char *text, const char **out) RH_MUST_CHECK;
 void *rh_api_alloc_array(rh_decoding *decoding, size_t count, size_t bytes_each);  // NULL: the error is set
+// An array of token ids into the arena; `path` names it in errors. Sets nothing unless all of it was read.
+rh_status rh_api_decode_tokens(rh_decoding *decoding, const json_t *list, const char *path, const int32_t **out,
+                               size_t *count) RH_MUST_CHECK;
 
 // Add one entry to the warnings unless it is there already; `name` may be a client's own words and is made harmless.
 void rh_api_warn(rh_decoding *decoding, const char *prefix, const char *name, const char *did_you_mean);

@@ -8,6 +8,8 @@
 
 #include "api/codec.h"
 
+#define TOKEN_PATH_BYTES 88  // "input[2047]" and the place in it
+
 // One entry of the warnings with its separator and its NUL.
 #define ENTRY_BYTES_MAX 160
 #define CLIENT_WORD_BYTES_MAX 48
@@ -58,6 +60,28 @@ void *rh_api_alloc_array(rh_decoding *decoding, size_t count, size_t bytes_each)
     (void)rh_fail(decoding->error, RH_TOO_LARGE, "the request needs more memory than one request may use");
   }
   return memory;
+}
+
+rh_status rh_api_decode_tokens(rh_decoding *decoding, const json_t *list, const char *path, const int32_t **out,
+                               size_t *count) {
+  size_t length = json_array_size(list);
+  if (length == 0) return rh_fail_param(decoding->error, RH_INVALID, path, "\"%s\" is an empty array", path);
+  int32_t *tokens = rh_api_alloc_array(decoding, length, sizeof *tokens);
+  if (tokens == NULL) return RH_TOO_LARGE;
+  for (size_t i = 0; i < length; i++) {
+    const json_t *value = json_array_get(list, i);
+    json_int_t token = json_integer_value(value);
+    if (!json_is_integer(value) || token < 0 || token > INT32_MAX) {
+      char where[TOKEN_PATH_BYTES];
+      (void)snprintf(where, sizeof where, "%s[%zu]", path, i);
+      return rh_fail_param(decoding->error, RH_INVALID, where, "\"%s\" must be a token id like the ones before it",
+                           where);
+    }
+    tokens[i] = (int32_t)token;
+  }
+  *out = tokens;
+  *count = length;
+  return RH_OK;
 }
 
 rh_status rh_api_copy_string(rh_decoding *decoding, const char *text, const char **out) {

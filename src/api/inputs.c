@@ -25,27 +25,6 @@ static rh_status copy_text(rh_decoding *decoding, const json_t *value, const cha
   return *length == 0 ? RH_OK : rh_api_copy_string(decoding, json_string_value(value), text);
 }
 
-static rh_status read_tokens(rh_decoding *decoding, const json_t *list, const char *path, rh_item *item) {
-  size_t count = json_array_size(list);
-  if (count == 0) return rh_fail_param(decoding->error, RH_INVALID, path, "\"%s\" is an empty array", path);
-  int32_t *tokens = rh_api_alloc_array(decoding, count, sizeof *tokens);
-  if (tokens == NULL) return RH_TOO_LARGE;
-  for (size_t i = 0; i < count; i++) {
-    const json_t *value = json_array_get(list, i);
-    json_int_t token = json_integer_value(value);
-    if (!json_is_integer(value) || token < 0 || token > INT32_MAX) {
-      char where[PATH_BYTES + 24];
-      (void)snprintf(where, sizeof where, "%s[%zu]", path, i);
-      return rh_fail_param(decoding->error, RH_INVALID, where, "\"%s\" must be a token id like the ones before it",
-                           where);
-    }
-    tokens[i] = (int32_t)token;
-  }
-  item->tokens = tokens;
-  item->token_count = count;
-  return RH_OK;
-}
-
 static rh_status read_pair(rh_decoding *decoding, const json_t *text, const json_t *pair, const char *path,
                            rh_item *item) {
   if (!json_is_string(text) || (pair != NULL && !json_is_string(pair))) {
@@ -67,7 +46,8 @@ static rh_status read_item(rh_decoding *decoding, const json_t *value, const cha
   if (pairs && json_is_string(first) && json_array_size(value) == 2) {
     return read_pair(decoding, first, json_array_get(value, 1), path, item);
   }
-  if (json_is_array(value) && !json_is_string(first)) return read_tokens(decoding, value, path, item);
+  if (json_is_array(value) && !json_is_string(first))
+    return rh_api_decode_tokens(decoding, value, path, &item->tokens, &item->token_count);
   return rh_fail_param(decoding->error, RH_INVALID, path, "\"%s\" must be a string%s or an array of token ids, not %s",
                        path, pairs ? ", a pair {\"text\", \"text_pair\"}" : "", rh_json_type_name(value));
 }

@@ -12,23 +12,10 @@
 #define LOGPROBS_MAX 5         // OpenAI's own
 
 static rh_status read_tokens(rh_decoding *decoding, const json_t *list, const char *path, rh_prompt *out) {
-  size_t count = json_array_size(list);
-  if (count == 0) return rh_fail_param(decoding->error, RH_INVALID, path, "\"%s\" is an empty array", path);
-  int32_t *tokens = rh_api_alloc_array(decoding, count, sizeof *tokens);
-  if (tokens == NULL) return RH_TOO_LARGE;
-  for (size_t i = 0; i < count; i++) {
-    const json_t *value = json_array_get(list, i);
-    json_int_t token = json_integer_value(value);
-    if (!json_is_integer(value) || token < 0 || token > INT32_MAX) {
-      char where[64];
-      (void)snprintf(where, sizeof where, "%s[%zu]", path, i);
-      return rh_fail_param(decoding->error, RH_INVALID, where, "\"%s\" must be a token id like the ones before it",
-                           where);
-    }
-    tokens[i] = (int32_t)token;
-  }
-  *out = (rh_prompt){.kind = RH_PROMPT_TOKENS, .tokens = tokens, .count = count};
-  return RH_OK;
+  rh_prompt prompt = {.kind = RH_PROMPT_TOKENS};
+  rh_status status = rh_api_decode_tokens(decoding, list, path, &prompt.tokens, &prompt.count);
+  if (status == RH_OK) *out = prompt;
+  return status;
 }
 
 static rh_status read_text(rh_decoding *decoding, const json_t *value, rh_prompt *out) {

@@ -6,6 +6,7 @@
 //
 // SentencePiece joins two neighbours when their text together is a piece, the highest score first. A list of all pairs that
 // make a piece, sorted by its score, does the same.
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,19 +151,9 @@ static json_t *unigram_model(const rh_sentencepiece *model, bool roberta) {
 // --- around it -------------------------------------------------------------------------------------------------------
 
 static json_t *base64_of(const uint8_t *bytes, size_t length) {
-  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  char *text = malloc(length / 3 * 4 + 5), *at = text;
+  unsigned char *text = length <= RH_TOKENIZER_FILE_MAX ? malloc(length / 3 * 4 + 5) : NULL;
   if (text == NULL) return NULL;
-  for (size_t i = 0; i < length; i += 3) {
-    uint32_t three = (uint32_t)bytes[i] << 16;
-    if (i + 1 < length) three |= (uint32_t)bytes[i + 1] << 8;
-    if (i + 2 < length) three |= bytes[i + 2];
-    *at++ = digits[three >> 18];
-    *at++ = digits[three >> 12 & 63];
-    *at++ = i + 1 < length ? digits[three >> 6 & 63] : '=';
-    *at++ = i + 2 < length ? digits[three & 63] : '=';
-  }
-  json_t *out = json_stringn(text, (size_t)(at - text));
+  json_t *out = json_stringn((const char *)text, (size_t)EVP_EncodeBlock(text, bytes, (int)length));
   free(text);
   return out;
 }
