@@ -108,6 +108,14 @@ def embeddings_table(result):
     return lines
 
 
+def generate_onnx_table(result):
+    lines = ["| weights | work | ours, tokens/s | onnxruntime-genai, tokens/s | ratio |", "|---|---|--:|--:|--:|"]
+    for row in result["rows"]:
+        rates = " | ".join(number(row.get(name)) for name in ("ours", "genai"))
+        lines.append(f"| {row['weights']} | {row['work']} | {rates} | {number(row.get('ratio'), 2)} |")
+    return lines
+
+
 def tokenizer_table(result):
     lines = ["| tokenizer | text | offsets | ours MB/s | tokenizers MB/s | ours / theirs | opening, ours / theirs ms |"]
     lines.append("|---|---|---|--:|--:|--:|--:|")
@@ -125,6 +133,7 @@ TITLES = {
     "throughput": ("Speed against llama-server", throughput_table, "Medians; the servers took turns in one run."),
     "cold_start": ("Cold start", cold_start_table, "Medians; the servers took turns."),
     "swap": ("Changing models", swap_table, "Two files of one model (Q4_1 and Q8_0), four slots of 2,048 tokens. Medians; the servers took turns."),
+    "generate_onnx": ("Generated tokens a second on ONNX", generate_onnx_table, "SmolLM2-135M with GroupQueryAttention; ours through HTTP, onnxruntime-genai in its own process without a server.\nMedians; all took turns. decode_4 is four streams (genai: a batch of four)."),
     "embeddings": ("Embeddings a second", embeddings_table, "all-MiniLM-L6-v2 in 32-bit floats, one text a request; fastembed has no server: batches of as many texts as\nclients. Medians; all took turns."),
     "tokenizer": ("Tokenizers against Hugging Face's package", tokenizer_table, "One thread each, the same tokenizer.json, taking turns; the best round of a turn, the median of the turns."),
     "memory": ("Memory over many requests", memory_table, "Eight connections, the fake engine, one word."),

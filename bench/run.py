@@ -3,7 +3,7 @@
 """Measure the daemon: what it adds to a request, its speed against llama-server, its start, its memory, its
 changing of models.
 
-    bench/run.py [--llama-server PATH] [--model FILE] [--quick] [--only overhead,throughput,cold_start,memory,swap,tokenizer]
+    bench/run.py [--llama-server PATH] [--model FILE] [--quick] [--only overhead,throughput,cold_start,memory,swap,...]
 
 Writes build/bench/results.json and build/bench/results.md (a section for docs/benchmarks.md). See README.md.
 """
@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import embeddings
+import generate_onnx
 import report
 import sections
 import swap
@@ -34,6 +35,7 @@ SECTIONS = {
     "swap": swap.swap,
     "embeddings": embeddings.embeddings,
     "tokenizer": tokenizer.tokenizer,
+    "generate_onnx": generate_onnx.generate_onnx,
 }
 
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/text.h"
 
 // Doubles hold every whole number up to here; past it "is integral" says nothing.
@@ -220,4 +221,18 @@ rh_status rh_json_get_object(const json_t *object, const char *path, const char 
 
 rh_status rh_json_get_array(const json_t *object, const char *path, const char *key, json_t **out, rh_error *error) {
   return get_container(object, path, key, JSON_ARRAY, out, error);
+}
+
+rh_status rh_json_read_file(const char *path, size_t bytes_max, json_t **out, rh_error *error) {
+  rh_dynbuf text;
+  rh_error inner = {0};
+  rh_dynbuf_init(&text, bytes_max);
+  *out = NULL;
+  rh_status status = rh_file_read(path, &text, error);
+  if (status == RH_OK) {
+    *out = rh_json_parse(rh_dynbuf_data(&text), text.length, &inner);
+    if (!*out) status = rh_fail(error, RH_INVALID, "%.250s is damaged: %.400s", path, inner.message);
+  }
+  rh_dynbuf_free(&text);
+  return status;
 }

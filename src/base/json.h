@@ -20,6 +20,9 @@
 // one pass over the bytes); invalid UTF-8, duplicate keys and trailing bytes are errors. The caller owns the result.
 json_t *rh_json_parse(const char *text, size_t length, rh_error *error);
 
+// A whole file; the caller owns *out. RH_NOT_FOUND: there is none. RH_INVALID: damaged. Both messages name the path.
+rh_status rh_json_read_file(const char *path, size_t bytes_max, json_t **out, rh_error *error) RH_MUST_CHECK;
+
 rh_status rh_json_get_string(const json_t *object, const char *path, const char *key, const char **out,
                              rh_error *error) RH_MUST_CHECK;
 rh_status rh_json_get_int(const json_t *object, const char *path, const char *key, int64_t min, int64_t max,

@@ -3,6 +3,7 @@
 // Element types and shapes of tensors. Constant tables and arithmetic that cannot overflow; any thread.
 #include "flow/tensor.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -82,4 +83,34 @@ rh_status rh_tensor_check(const rh_tensor *tensor, rh_error *error) {
   return rh_fail_param(error, RH_INVALID, tensor->name,
                        "the tensor \"%.64s\" has %zu bytes; %lld elements of %s are %llu bytes", tensor->name,
                        tensor->bytes, (long long)elements, rh_dtype_name(tensor->type), (unsigned long long)needed);
+}
+
+static float from_half(uint16_t half) {
+  uint32_t exponent = (half >> 10) & 31, fraction = half & 1023;
+  uint32_t sign = (uint32_t)(half & 0x8000) << 16;
+  // Below 2^-14 the numbers are whole multiples of 2^-24.
+  if (exponent == 0) return (sign != 0 ? -1.0f : 1.0f) * (float)fraction * 0x1p-24f;
+  uint32_t bits = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | fraction << 13;
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+static float from_bfloat(uint16_t half) {
+  uint32_t bits = (uint32_t)half << 16;
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+void rh_tensor_floats(rh_dtype type, const void *data, size_t count, float *out) {
+  for (size_t i = 0; i < count; i++) {
+    switch (type) {
+      case RH_DTYPE_F32: out[i] = ((const float *)data)[i]; break;
+      case RH_DTYPE_F64: out[i] = (float)((const double *)data)[i]; break;
+      case RH_DTYPE_F16: out[i] = from_half(((const uint16_t *)data)[i]); break;
+      case RH_DTYPE_BF16: out[i] = from_bfloat(((const uint16_t *)data)[i]); break;
+      default: assert(false && "a type without a fraction");
+    }
+  }
 }

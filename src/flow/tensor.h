@@ -50,4 +50,7 @@ int64_t rh_tensor_elements(const rh_tensor *tensor);
 // Do shape, type and bytes agree? For strings every length is followed. The error names the tensor.
 rh_status rh_tensor_check(const rh_tensor *tensor, rh_error *error) RH_MUST_CHECK;
 
+// `count` numbers of a type with a fraction (F32, F64, F16, BF16) as floats.
+void rh_tensor_floats(rh_dtype type, const void *data, size_t count, float *out);
+
 #endif

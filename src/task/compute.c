@@ -5,7 +5,6 @@
 // Data owned: the input buffers and the float32 outputs, kept between batches. Threads: the engine thread.
 // Not here: what the numbers mean, and which rows are together.
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,35 +152,12 @@ static rh_status fill(rh_compute *compute, const rh_graph_port *port, rh_row *co
 
 // --- outputs -------------------------------------------------------------------------------------------------------
 
-static float from_half(uint16_t half) {
-  uint32_t sign = (uint32_t)(half & 0x8000) << 16;
-  int exponent = (half >> 10) & 31;
-  uint32_t fraction = half & 1023;
-  float value = exponent == 0 ? ldexpf((float)fraction, -24) : ldexpf((float)(fraction + 1024), exponent - 25);
-  if (exponent == 31) value = fraction != 0 ? NAN : INFINITY;
-  return sign != 0 ? -value : value;
-}
-
-static float from_bfloat(uint16_t half) {
-  uint32_t bits = (uint32_t)half << 16;
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
 rh_status rh_compute_floats(const rh_tensor *tensor, size_t count, float *out, rh_error *error) {
   if (tensor->bytes != count * rh_dtype_bytes(tensor->type) || !is_float(tensor->type)) {
     return rh_fail(error, RH_UNSUPPORTED, "the graph's output \"%.64s\" is %s, not numbers with a fraction",
                    tensor->name, rh_dtype_name(tensor->type));
   }
-  for (size_t i = 0; i < count; i++) {
-    switch (tensor->type) {
-      case RH_DTYPE_F32: out[i] = ((const float *)tensor->data)[i]; break;
-      case RH_DTYPE_F64: out[i] = (float)((const double *)tensor->data)[i]; break;
-      case RH_DTYPE_F16: out[i] = from_half(((const uint16_t *)tensor->data)[i]); break;
-      default: out[i] = from_bfloat(((const uint16_t *)tensor->data)[i]); break;
-    }
-  }
+  rh_tensor_floats(tensor->type, tensor->data, count, out);
   return RH_OK;
 }
 

@@ -2,8 +2,8 @@
 //
 // Purpose: the engine's table of functions.
 // Data owned: none. Threads: the engine thread, except probe().
-// Not here: the work itself; and generating text, which this engine does not do yet: start() is NULL.
-#include "engine/onnx/internal.h"
+// Not here: the work itself; text is generated in engine/onnx/generate.
+#include "engine/onnx/generate/generate.h"
 
 static const char *get_folder(const rh_engine *engine) { return engine->folder; }
 
@@ -16,13 +16,6 @@ static const rh_engine_infer_ops *get_infer(const rh_engine *engine) {
   return &infer_ops;
 }
 
-static rh_status step(rh_engine *engine, bool *worked, rh_error *error) {
-  (void)engine;
-  (void)error;
-  *worked = false;
-  return RH_OK;
-}
-
 static void get_counts(const rh_engine *engine, rh_engine_counts *counts) { *counts = engine->counts; }
 
 // No use_threads: a session's threads cannot be made fewer or more while it lives. A session that is made while other
@@ -33,7 +26,10 @@ const rh_engine_ops rh_engine_onnx = {
     .probe = rh_ort_probe,
     .load = rh_ort_load,
     .describe = rh_ort_describe,
-    .step = step,
+    .start = rh_gen_start,
+    .stop = rh_gen_stop,
+    .pause = rh_gen_pause,
+    .step = rh_gen_step,
     .infer = get_infer,
     .counts = get_counts,
     .unload = rh_ort_unload,

@@ -28,6 +28,8 @@ rh_dtype rh_ort_dtype(ONNXTensorElementDataType type) {
   return RH_DTYPE_NONE;
 }
 
+ONNXTensorElementDataType rh_ort_element(rh_dtype type) { return types[type]; }
+
 const char *rh_ort_foreign_type(ONNXTensorElementDataType type) {
   switch ((int)type) {
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_COMPLEX64: return "complex64";
@@ -137,7 +139,7 @@ static OrtStatus *read_shape(const OrtApi *api, OrtValue *value, rh_tensor *out,
   return status;
 }
 
-rh_status rh_ort_value_read(rh_engine *engine, const char *name, OrtValue *value, rh_tensor *out, rh_error *error) {
+rh_status rh_ort_value_shape(rh_engine *engine, const char *name, OrtValue *value, rh_tensor *out, rh_error *error) {
   const OrtApi *api = engine->library->api;
   ONNXTensorElementDataType type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
   *out = (rh_tensor){.name = name};
@@ -148,11 +150,17 @@ rh_status rh_ort_value_read(rh_engine *engine, const char *name, OrtValue *value
     return rh_fail(error, RH_UNSUPPORTED, "the output \"%.64s\" is a tensor of %s with %zu dimensions", name,
                    rh_ort_foreign_type(type), out->rank);
   }
+  return RH_OK;
+}
+
+rh_status rh_ort_value_read(rh_engine *engine, const char *name, OrtValue *value, rh_tensor *out, rh_error *error) {
+  rh_status result = rh_ort_value_shape(engine, name, value, out, error);
+  if (result != RH_OK) return result;
   int64_t elements = rh_tensor_elements(out);
   if (elements < 0) return rh_fail(error, RH_TOO_LARGE, "the output \"%.64s\" is too large", name);
   if (out->type == RH_DTYPE_STRING) return read_strings(engine, value, (size_t)elements, out, error);
   void *data = NULL;
-  status = api->GetTensorMutableData(value, &data);
+  OrtStatus *status = engine->library->api->GetTensorMutableData(value, &data);
   if (status) return rh_ort_fail(status, RH_INVALID, error, name);
   out->data = data ? data : "";  // an empty tensor has no bytes; who copies it wants an address
   out->bytes = (size_t)elements * rh_dtype_bytes(out->type);

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Generated tokens a second on ONNX: ours through its server, against onnxruntime-genai in a process of its own, without a
+server. Both run the same folder (SmolLM2-135M, GroupQueryAttention, int4 or float32 weights) with the same number of threads, and take turns."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from load import text
+from sections import completion_body, decode_wave, median, prefill
+from servers import Roundhouse
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON = ROOT / "deps/venv/bin/python"
+# A Python with the package onnxruntime-genai.
+PEER_PYTHON = os.environ.get("RH_BENCH_PEER_PYTHON")
+CONTEXT = 2048
+
+
+def prepare(setup, weights):
+    folder = setup.build / "bench" / f"smollm2-{weights}"
+    if not (folder / "genai_config.json").exists():
+        sys.path.insert(0, str(ROOT / "tests" / "tools"))
+        code = f"import sys; sys.path.insert(0, {str(ROOT / 'tests/tools')!r}); import make_decoder_onnx as m; "
+        code += f"m.make_smollm2({str(folder)!r}, 'genai', weights={weights!r})"
+        subprocess.run([str(PYTHON), "-c", code], check=True)
+    return folder
+
+
+class Genai:
+    """onnxruntime-genai; a line of JSON in, one out. Not a server: nothing is sent, queued or streamed."""
+
+    name = "onnxruntime-genai"
+    script = """
+import json, sys, time
+import onnxruntime_genai as og
+config = og.Config(sys.argv[1])
+config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": int(sys.argv[2])}}}}))
+model = og.Model(config)
+tokenizer = og.Tokenizer(model)
+print("ready", flush=True)
+for line in sys.stdin:
+    work = json.loads(line)
+    began = time.perf_counter()
+    prompts = work["prompts"]
+    ids = tokenizer.encode_batch(prompts) if len(prompts) > 1 else tokenizer.encode(prompts[0])
+    width = ids.shape()[-1] if hasattr(ids, "shape") and callable(ids.shape) else (ids.shape[-1] if hasattr(ids, "shape") else len(ids))
+    params = og.GeneratorParams(model)
+    length = int(width) + work["tokens"]
+    params.set_search_options(max_length=length, min_length=length, batch_size=len(prompts), do_sample=False)
+    generator = og.Generator(model, params)
+    generator.append_tokens(ids)
+    first = None
+    count = 0
+    while not generator.is_done():
+        generator.generate_next_token()
+        count += 1
+        if first is None: first = time.perf_counter()
+    ended = time.perf_counter()
+    print(json.dumps({"prompt_tokens": int(width), "first": first - began, "seconds": ended - began, "steps": count}), flush=True)
+"""
+
+    def __init__(self, folder, threads):
+        self.process = subprocess.Popen(
+            [PEER_PYTHON, "-c", self.script, str(folder), str(threads)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        if self.process.stdout.readline().strip() != "ready":
+            raise SystemExit("onnxruntime-genai did not start")
+
+    def ask(self, prompts, tokens):
+        self.process.stdin.write(json.dumps({"prompts": prompts, "tokens": tokens}) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit("onnxruntime-genai ended")
+        return json.loads(answer)
+
+    def prefill(self, seed, words):
+        took = self.ask([text(words, seed)], 1)
+        return {"tokens_per_second": took["prompt_tokens"] / took["first"]}
+
+    def decode(self, streams, seed, tokens):
+        took = self.ask([text(24, seed * 1000 + index) for index in range(streams)], tokens)
+        return {"tokens_per_second": tokens * streams / took["seconds"]}
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(30)
+
+
+def measure(setup, weights, rounds, tokens, streams, words):
+    folder = prepare(setup, weights)
+    peer = Genai(folder, setup.threads) if PEER_PYTHON else None
+    ours = Roundhouse(
+        setup.roundhouse, {"model": folder}, threads=setup.threads, slots=max(streams), context=CONTEXT,
+        keep_alive="forever",
+    )  # fmt: skip
+    rows = {"prefill": [], **{f"decode_{count}": [] for count in streams}}
+    with ours:
+        ours.wait_ready()
+        setup.client.run(ours, "/v1/completions", [completion_body(8, 1, 4)], 1)
+        for repetition in range(rounds):
+            seed = repetition + 2
+            turns = [("prefill", lambda: prefill(setup, ours, 900000 + seed, words),
+                      lambda: peer.prefill(900000 + seed, words))]  # fmt: skip
+            for count in streams:
+                turns.append((f"decode_{count}",
+                              lambda n=count: decode_wave(setup, ours, n, seed * 100 + n, tokens),
+                              lambda n=count: peer.decode(n, seed * 100 + n, tokens)))  # fmt: skip
+            for name, mine, theirs in turns:
+                pair = [mine()["tokens_per_second"]]
+                if peer:
+                    pair.append(theirs()["tokens_per_second"])
+                rows[name].append(pair)
+            setup.say(f"  {weights}, repetition {repetition + 1} of {rounds}")
+    if peer:
+        peer.close()
+    return [row_of(weights, name, pairs) for name, pairs in rows.items()]
+
+
+def row_of(weights, name, pairs):
+    row = {"weights": weights, "work": name, "ours": median([pair[0] for pair in pairs])}
+    if len(pairs[0]) > 1:
+        row["genai"] = median([pair[1] for pair in pairs])
+        row["ratio"] = statistics.median(mine / theirs for mine, theirs in pairs)
+    return row
+
+
+def generate_onnx(setup):
+    """(g) Generated tokens a second of ONNX decoders."""
+    rounds, tokens = (2, 32) if setup.quick else (7, 128)
+    rows = []
+    for weights in ("int4", "fp32"):
+        rows += measure(setup, weights, rounds, tokens, (1, 4), 300 if setup.quick else 1000)
+    return {"rounds": rounds, "tokens": tokens, "rows": rows}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: the checks of a prompt against the context and the vocabulary, with their messages.
+// Data owned: none. Threads: the engine thread.
+// Not here: cutting prompts. One that does not fit is refused with the numbers; which part to leave out is the client's
+// decision.
+#include "engine/common/fit.h"
+
+#include <limits.h>
+#include <stdio.h>
+
+const char *rh_prompt_param(const rh_prompt *prompt) {
+  return prompt->kind == RH_PROMPT_MESSAGES ? "messages" : "prompt";
+}
+
+rh_status rh_prompt_overflow(const rh_context_size *size, const rh_run *run, int64_t count, const char *qualifier,
+                             rh_error *error) {
+  long long tokens = (long long)count;
+  long long asked = (long long)run->generate.max_tokens;
+  long long context = (long long)size->tokens;
+  char larger[128] = "start the model with a larger context";
+  if (size->trained > size->tokens) {
+    (void)snprintf(larger, sizeof larger, "start the model with a larger context (it was trained for %lld)",
+                   (long long)size->trained);
+  }
+  if (tokens >= context) {
+    return rh_fail_param(error, RH_CONTEXT_OVERFLOW, rh_prompt_param(&run->prompt),
+                         "the prompt has %s%lld tokens, but the context of this model here is %lld tokens and the "
+                         "answer needs room in it too; shorten the prompt or %s",
+                         qualifier, tokens, context, larger);
+  }
+  // A client's max_tokens may be any number; the sum must not overflow.
+  long long together = asked > LLONG_MAX - tokens ? LLONG_MAX : tokens + asked;
+  return rh_fail_param(error, RH_CONTEXT_OVERFLOW, "max_tokens",
+                       "the prompt has %s%lld tokens and max_tokens asks for %lld more, together %lld, but the context "
+                       "of this model here is %lld tokens; shorten the prompt, lower max_tokens to %lld or less, or %s",
+                       qualifier, tokens, asked, together, context, context - tokens, larger);
+}
+
+rh_status rh_prompt_check_fit(const rh_context_size *size, const rh_run *run, int64_t count, const char *qualifier,
+                              rh_error *error) {
+  int64_t answer = run->generate.max_tokens > 0 ? run->generate.max_tokens : 1;
+  if (count < size->tokens && answer <= size->tokens - count) return RH_OK;
+  return rh_prompt_overflow(size, run, count, qualifier, error);
+}
+
+rh_status rh_prompt_take_tokens(const rh_context_size *size, const rh_run *run, int32_t *tokens, int64_t *count,
+                                rh_error *error) {
+  const rh_prompt *prompt = &run->prompt;
+  if (prompt->count >= (size_t)size->tokens) return rh_prompt_overflow(size, run, (int64_t)prompt->count, "", error);
+  for (size_t i = 0; i < prompt->count; i++) {
+    if (prompt->tokens[i] < 0 || prompt->tokens[i] >= size->vocabulary) {
+      return rh_fail_param(error, RH_INVALID, "prompt",
+                           "token %d at place %zu of the prompt is not in this model's "
+                           "vocabulary (0 to %d); were these ids made by another model's tokenizer?",
+                           prompt->tokens[i], i, size->vocabulary - 1);
+    }
+    tokens[i] = prompt->tokens[i];
+  }
+  *count = (int64_t)prompt->count;
+  return RH_OK;
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Does a prompt and its answer fit in the context? One set of words for every engine that generates. Engine thread.
+#ifndef RH_ENGINE_COMMON_FIT_H
+#define RH_ENGINE_COMMON_FIT_H
+
+#include "base/status.h"
+#include "flow/request.h"
+
+typedef struct rh_context_size {
+  int64_t tokens;      // of one request, prompt and answer
+  int64_t trained;     // what the model could do; 0 = unknown
+  int32_t vocabulary;  // ids are 0 .. vocabulary-1
+} rh_context_size;
+
+// The part of the request at fault, for error messages: "messages" or "prompt".
+const char *rh_prompt_param(const rh_prompt *prompt);
+
+// RH_CONTEXT_OVERFLOW with the numbers. `qualifier` stands before the count: "", "at least ".
+rh_status rh_prompt_overflow(const rh_context_size *size, const rh_run *run, int64_t count, const char *qualifier,
+                             rh_error *error);
+// Prompt and answer together must fit; an answer of unknown length needs one token at least.
+rh_status rh_prompt_check_fit(const rh_context_size *size, const rh_run *run, int64_t count, const char *qualifier,
+                              rh_error *error);
+// Ids given by the client, checked, into `tokens`, which has room for a context.
+rh_status rh_prompt_take_tokens(const rh_context_size *size, const rh_run *run, int32_t *tokens, int64_t *count,
+                                rh_error *error);
+
+#endif
