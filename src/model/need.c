@@ -5,11 +5,14 @@
 // broker corrects it by what a worker really uses.
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/json.h"
 #include "base/text.h"
+#include "flow/decoder_sizes.h"
 #include "model/need_gguf.h"
 #include "model/onnx.h"
 
@@ -94,34 +97,80 @@ static rh_status fake_need(const char *path, rh_need *out, rh_error *error) {
   return RH_OK;
 }
 
-// A folder for onnxruntime-genai, by the size of its files: as much again, as if all of it lay inside the graphs.
-static rh_status genai_need(const char *path, rh_need *out, rh_error *error) {
-  rh_format_report report;
-  char *folder = strndup(path, strlen(path) - strlen("/genai_config.json"));
-  if (folder == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory to look at %s", path);
-  rh_status status = rh_format_detect(folder, &report, error);
-  free(folder);
-  out->weights_bytes = status == RH_OK ? report.bytes : 0;
-  out->compute_bytes = ONNX_COMPUTE_BYTES + out->weights_bytes;
+// Keys and values of one token, where the graph is a decoder's: its inputs past_...[rows, heads, positions, width].
+static int64_t decoder_token_bytes(const rh_onnx_summary *graph) {
+  int64_t bytes = 0;
+  for (size_t i = 0; i < graph->input_count; i++) {
+    const rh_onnx_port *port = &graph->inputs[i];
+    const int64_t limit = INT64_C(1) << 20;
+    if (!rh_text_starts_with(port->name, "past") || port->rank != 4) continue;
+    if (port->shape[1] <= 0 || port->shape[1] > limit || port->shape[3] <= 0 || port->shape[3] > limit) continue;
+    bytes += port->shape[1] * port->shape[3] * (strcmp(port->type, "float32") == 0 ? 4 : 2);
+  }
+  return bytes;
+}
+
+// Its pages come into memory as they are written, so this is what it can become.
+static int64_t decoder_cache_bytes(const rh_onnx_summary *graph, const rh_load_options *options) {
+  const int64_t bytes_max = INT64_C(1) << 50;
+  int64_t token = decoder_token_bytes(graph);
+  int64_t context = options->context > 0 ? options->context : RH_DECODER_CONTEXT_DEFAULT;
+  int64_t slots = options->slots > 0 ? options->slots : rh_decoder_slots(token, context);
+  if (token == 0) return 0;
+  return token > bytes_max / context / slots ? bytes_max : token * context * slots;
+}
+
+// A decoder gives logits for every token of a step, and the worker cuts its steps so that they stay below 128 MiB.
+static int64_t logits_bytes(const rh_onnx_summary *graph) {
+  const int64_t most = INT64_C(128) << 20, step = 512 * (int64_t)sizeof(float);
+  for (size_t i = 0; i < graph->output_count; i++) {
+    const rh_onnx_port *port = &graph->outputs[i];
+    if (strcmp(port->name, "logits") != 0 || port->rank != 3 || port->shape[2] <= 0) continue;
+    return port->shape[2] > most / step ? most : port->shape[2] * step;
+  }
+  return 0;
+}
+
+static rh_status graph_need(const char *path, const rh_load_options *options, rh_need *out, rh_error *error) {
+  rh_onnx_summary graph;
+  rh_status status = rh_onnx_read_summary(path, &graph, error);
+  if (status != RH_OK) return status;
+  int64_t inside = graph.weights_bytes - graph.outside_bytes;
+  out->weights_bytes = graph.weights_bytes + graph.half_bytes;  // as they lie in memory
+  out->compute_bytes = ONNX_COMPUTE_BYTES + inside + graph.half_bytes * 3 / 4;
+  out->kv_bytes = decoder_cache_bytes(&graph, options);
+  if (out->kv_bytes > 0) out->compute_bytes += logits_bytes(&graph);
+  rh_onnx_summary_free(&graph);
+  return RH_OK;
+}
+
+// A folder for onnxruntime-genai: its decoder's graph is what is loaded.
+static rh_status genai_need(const char *path, const rh_load_options *options, rh_need *out, rh_error *error) {
+  json_t *config = NULL;
+  char *graph = NULL;
+  rh_status status = rh_json_read_file(path, (size_t)4 << 20, &config, error);
+  if (status != RH_OK) return status;
+  const json_t *decoder = json_object_get(json_object_get(config, "model"), "decoder");
+  const char *name = json_string_value(json_object_get(decoder, "filename"));
+  int folder = (int)(strlen(path) - strlen("genai_config.json"));
+  if (name == NULL || strstr(name, "..") != NULL) {
+    status = rh_fail(error, RH_INVALID, "%s names no model.decoder.filename", path);
+  } else if (asprintf(&graph, "%.*s%s", folder, path, name) < 0) {
+    graph = NULL;
+    status = rh_fail(error, RH_NO_MEMORY, "no memory to look at %s", path);
+  } else {
+    status = graph_need(graph, options, out, error);
+  }
+  free(graph);
+  json_decref(config);
   return status;
 }
 
-static rh_status onnx_need(const char *path, rh_need *out, rh_error *error) {
-  rh_onnx_summary graph;
-  rh_status status;
-  if (rh_text_ends_with(path, "/genai_config.json")) {
-    status = genai_need(path, out, error);
-  } else {
-    status = rh_onnx_read_summary(path, &graph, error);
-    if (status == RH_OK) {
-      int64_t inside = graph.weights_bytes - graph.outside_bytes;
-      out->weights_bytes = graph.weights_bytes + graph.half_bytes;  // as they lie in memory
-      out->compute_bytes = ONNX_COMPUTE_BYTES + inside + graph.half_bytes * 3 / 4;
-      rh_onnx_summary_free(&graph);
-    }
-  }
+static rh_status onnx_need(const char *path, const rh_load_options *options, rh_need *out, rh_error *error) {
+  rh_status status = rh_text_ends_with(path, "/genai_config.json") ? genai_need(path, options, out, error)
+                                                                   : graph_need(path, options, out, error);
   out->process_bytes = ONNX_PROCESS_BYTES;
-  out->ram_bytes = out->weights_bytes + out->compute_bytes + out->process_bytes;
+  out->ram_bytes = out->weights_bytes + out->compute_bytes + out->kv_bytes + out->process_bytes;
   return status;
 }
 
@@ -142,7 +191,7 @@ rh_status rh_need_estimate(const char *engine, const char *path, const rh_load_o
   memset(out, 0, sizeof *out);
   bool fake = engine != NULL ? strcmp(engine, "fake") == 0 : rh_text_starts_with(path, "fake:");
   if (fake) return fake_need(path, out, error);
-  if (engine != NULL && strcmp(engine, "onnx") == 0) return onnx_need(path, out, error);
+  if (engine != NULL && strcmp(engine, "onnx") == 0) return onnx_need(path, options, out, error);
   rh_error inner = {0};
   rh_status status = rh_need_gguf(path, options, gpu_free_bytes, out, &inner);
   if (status == RH_OK) return RH_OK;

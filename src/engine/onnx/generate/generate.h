@@ -19,9 +19,7 @@
 #include "template/template.h"
 #include "text/tokenizer.h"
 
-#define RH_GEN_CONTEXT_DEFAULT 4096
 #define RH_GEN_CONTEXT_MAX ((int64_t)1 << 22)
-#define RH_GEN_SLOTS_DEFAULT 4
 #define RH_GEN_SLOTS_MAX 256
 #define RH_GEN_CHUNK_DEFAULT 512
 #define RH_GEN_ENDS_MAX 64

@@ -10,10 +10,17 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "engine/onnx/generate/generate.h"
+#include "flow/decoder_sizes.h"
 
 static rh_status out_of_range(const char *name, int64_t value, int64_t max, rh_error *error) {
   return rh_fail_param(error, RH_INVALID, name, "%s is %lld, but must be between 0 and %lld (0 = choose for me)", name,
                        (long long)value, (long long)max);
+}
+
+static int64_t token_bytes(const rh_gen_ports *ports) {
+  int64_t bytes = 0;
+  for (size_t i = 0; i < ports->kv_count; i++) bytes += ports->kv[i].heads * ports->kv[i].width;
+  return bytes * (int64_t)rh_dtype_bytes(ports->kv_type);
 }
 
 static rh_status choose_sizes(rh_engine *engine, rh_error *error) {
@@ -21,14 +28,16 @@ static rh_status choose_sizes(rh_engine *engine, rh_error *error) {
   const rh_load_options *options = &engine->options;
   int64_t trained = generator->files.context_trained;
   int64_t most = trained > 0 ? trained : RH_GEN_CONTEXT_MAX;
-  int64_t usual = trained > 0 && trained < RH_GEN_CONTEXT_DEFAULT ? trained : RH_GEN_CONTEXT_DEFAULT;
+  int64_t usual = trained > 0 && trained < RH_DECODER_CONTEXT_DEFAULT ? trained : RH_DECODER_CONTEXT_DEFAULT;
   if (options->context < 0 || options->context > most) {
     return out_of_range("context", options->context, most, error);
   }
   if (options->slots > RH_GEN_SLOTS_MAX) return out_of_range("slots", options->slots, RH_GEN_SLOTS_MAX, error);
   generator->size.tokens = options->context > 0 ? options->context : usual;
   generator->size.trained = trained;
-  generator->slot_count = options->slots > 0 ? (size_t)options->slots : RH_GEN_SLOTS_DEFAULT;
+  int64_t slots =
+      options->slots > 0 ? options->slots : rh_decoder_slots(token_bytes(&generator->ports), generator->size.tokens);
+  generator->slot_count = (size_t)slots;
   return RH_OK;
 }
 
