@@ -56,9 +56,9 @@ static struct llama_sampler *chain_of(const rh_generate *generate, int32_t vocab
   params.no_perf = true;
   struct llama_sampler *chain = llama_sampler_chain_init(params);
   if (generate->repeat_penalty != 1.0f || generate->frequency_penalty != 0.0f) {
-    llama_sampler_chain_add(chain, llama_sampler_init_penalties(vocabulary, generate->penalty_last_n,
-                                                                generate->repeat_penalty, generate->frequency_penalty,
-                                                                generate->presence_penalty));
+    llama_sampler_chain_add(chain,
+                            llama_sampler_init_penalties(vocabulary, generate->penalty_last_n, generate->repeat_penalty,
+                                                         generate->frequency_penalty, generate->presence_penalty));
   }
   if (generate->temperature <= 0.0f) {
     llama_sampler_chain_add(chain, llama_sampler_init_greedy());
@@ -112,8 +112,8 @@ static void measure(const setting *used, int32_t vocabulary, float *const *sets,
   llama_sampler_free(chain);
   qsort(ours, (size_t)rounds, sizeof *ours, by_value);
   qsort(theirs, (size_t)rounds, sizeof *theirs, by_value);
-  printf("{\"vocabulary\": %d, \"settings\": \"%s\", \"ours_us\": %.1f, \"llama_us\": %.1f}\n", vocabulary,
-         used->name, ours[rounds / 2], theirs[rounds / 2]);
+  printf("{\"vocabulary\": %d, \"settings\": \"%s\", \"ours_us\": %.1f, \"llama_us\": %.1f}\n", vocabulary, used->name,
+         ours[rounds / 2], theirs[rounds / 2]);
 }
 
 static rh_generate generate_of(float temperature, int32_t top_k, float top_p, float min_p, float repeat_penalty) {

@@ -34,7 +34,12 @@ SANITIZER_OPTIONS = {
 
 # What needs an engine: left out where the build has no such engine (CMake leaves out its unit tests likewise).
 LLAMA_TESTS = ("tests/fault/test_model_files.py",)
-ONNX_TESTS = ("tests/fault/test_onnx_files.py", "tests/e2e/test_onnx_conformance.py")
+ONNX_TESTS = (
+    "tests/fault/test_onnx_files.py",
+    "tests/e2e/test_onnx_conformance.py",
+    "tests/e2e/test_onnx_models.py",
+    "tests/e2e/test_onnx_real_models.py",
+)
 
 CMOCKA_BEGIN = re.compile(r"\[==========\](?: \S+:)? Running (\d+) test\(s\)")
 CMOCKA_OK = re.compile(r"^.*\[       OK \] (.+)$", re.MULTILINE)

@@ -22,6 +22,7 @@ CACHE="$(cache_folder)"
 . "$ROOT/scripts/setup/llama.sh"
 . "$ROOT/scripts/setup/python.sh"
 . "$ROOT/scripts/setup/onnx.sh"
+. "$ROOT/scripts/setup/models.sh"
 
 # Each step: what it is called and the command that does it.
 steps_for() {
@@ -34,6 +35,7 @@ steps_for() {
       printf 'Python packages for the tests\tsetup_python test\n'
       printf 'Default model\tsetup_model\n'
       printf 'Embedding model\tsetup_embedding\n'
+      printf 'Small models for the tests\tsetup_test_models\n'
       printf 'Prometheus\tsetup_prometheus\n'
       printf 'ONNX test data\tsetup_onnx_testdata\n'
       ;;

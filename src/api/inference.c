@@ -58,6 +58,12 @@ static rh_status read_outputs(rh_decoding *decoding, const rh_field *field) {
 }
 
 #define TEXT_MAX RH_API_PROMPT_BYTES_MAX
+static rh_status read_stride(rh_decoding *decoding, const rh_field *field) {
+  rh_infer *infer = decoding->infer;
+  infer->has_stride = true;
+  return rh_json_get_int(decoding->body, decoding->path, field->name, 0, INT32_MAX, &infer->stride, decoding->error);
+}
+
 static const rh_field OPTIONS[] = {
     {.name = "dimensions", .read = rh_field_int64, RH_FIELD_INFER(dimensions), .min = 1, .max = RH_API_DIMENSIONS_MAX},
     {.name = "prompt_name", .read = rh_field_string, RH_FIELD_INFER(prompt_name), .max = RH_API_WORD_BYTES_MAX},
@@ -70,6 +76,7 @@ static const rh_field OPTIONS[] = {
     {.name = "raw_scores", .read = rh_field_bool, RH_FIELD_INFER(raw_scores)},
     {.name = "aggregation_strategy", .read = read_aggregation},
     {.name = "aggregation", .read = read_aggregation},
+    {.name = "stride", .read = read_stride},
     {.name = "candidate_labels", .read = read_labels},
     {.name = "labels", .read = read_labels},
     {.name = "hypothesis_template", .read = rh_field_string, RH_FIELD_INFER(hypothesis), .max = TEXT_MAX},

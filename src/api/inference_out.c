@@ -39,6 +39,9 @@ static void put_item(rh_dynbuf *out, const rh_encoder *encoder, const rh_result 
   rh_put(out, ",\"tokens\":");
   rh_put_int(out, result->tokens);
   if (result->truncated) rh_put(out, ",\"truncated\":true");
+  if (result->windows == 0) return;
+  rh_put(out, ",\"windows\":");
+  rh_put_int(out, result->windows);
 }
 
 static void put_score(rh_dynbuf *out, const rh_result *result) {

@@ -132,6 +132,7 @@ rh_status rh_field_truncate(rh_decoding *decoding, const rh_field *field) {
   bool value = true;
   rh_status status = rh_json_get_bool(decoding->body, decoding->path, field->name, &value, decoding->error);
   if (status == RH_OK) decoding->infer->refuse_long = !value;
+  if (status == RH_OK) decoding->infer->cut_long = value;
   return status;
 }
 

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "fleet/internal.h"
+#include "model/variant.h"
 
 // A worker that served this long counts as healthy again: its next death starts with the shortest pause.
 #define HEALTHY_NS (30 * RH_NS_PER_S)
@@ -198,6 +199,8 @@ void rh_member_on_hello(rh_member *member, const rh_hello *hello) {
   }
   rh_load load = member->options.load;
   load.share = member->share;
+  rh_onnx_findings found;
+  if (strcmp(load.engine, "onnx") == 0) rh_onnx_complete_load(&load, &found);
   if (rh_load_write(&member->out, &load) != RH_OK) {
     rh_member_kill(member, "no memory is left to talk to it");
     return;

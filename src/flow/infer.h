@@ -9,8 +9,9 @@
 
 #include "flow/tensor.h"
 
-#define RH_ITEMS_MAX 2048   // inputs of one run; what OpenAI's embeddings allow
-#define RH_LABELS_MAX 1024  // labels of zero-shot classification
+#define RH_ITEMS_MAX 2048    // inputs of one run; what OpenAI's embeddings allow
+#define RH_LABELS_MAX 1024   // labels of zero-shot classification
+#define RH_WINDOWS_MAX 1024  // windows of one text
 
 // One input. Text, or a pair of texts, or ids of the model's own vocabulary (text NULL).
 typedef struct rh_item {
@@ -48,7 +49,13 @@ typedef struct rh_infer {
   rh_choice normalize;
 
   // all that read text
-  bool refuse_long;  // a text longer than the model takes is an error; otherwise it is cut, and the result says so
+  // A text longer than the model takes is cut, and the result says so; but token-classify reads it in windows that overlap.
+  bool refuse_long;  // it is an error
+  bool cut_long;     // it is cut, whatever the task
+
+  // token-classify
+  bool has_stride;
+  int64_t stride;  // tokens that neighbouring windows share; without one the task chooses
 
   // classify, token-classify, zero-shot
   int64_t top_k;          // the best so many labels; 0 = all
@@ -91,8 +98,9 @@ typedef enum rh_result_kind {
 typedef struct rh_result {
   rh_result_kind kind;
   uint32_t item;
-  int64_t tokens;  // of this item
-  bool truncated;  // the text was longer than the model takes
+  int64_t tokens;    // of this item; those that windows share count in each
+  bool truncated;    // the text was longer than the model takes, and its end was not read
+  uint32_t windows;  // the text was read in so many; 0 = at once
   const float *vector;
   const rh_score *scores;
   const rh_span *spans;

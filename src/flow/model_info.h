@@ -27,6 +27,14 @@ typedef enum rh_onnx_optimization {
   RH_ONNX_OPTIMIZE_COUNT
 } rh_onnx_optimization;
 
+// Whether a graph's variant with int8 weights is taken in its place.
+typedef enum rh_onnx_int8 {
+  RH_ONNX_INT8_AUTO,    // when the processor is made for it and the answers stay the same within a bound
+  RH_ONNX_INT8_ALWAYS,  // whatever is measured; a load without such a variant fails
+  RH_ONNX_INT8_NEVER,
+  RH_ONNX_INT8_COUNT
+} rh_onnx_int8;
+
 // What only the ONNX engine knows. All zero = the usual. Ints are bools unless an enum is named.
 typedef struct rh_onnx_options {
   int device;             // rh_device_wish; FORCE_DEVICE of the environment wins
@@ -36,6 +44,8 @@ typedef struct rh_onnx_options {
   int no_memory_pattern;  // memory of a run is not planned from the runs before
   int keep_optimized;     // the optimized graph is written to disk and taken from there at the next load
   int exact_growth;       // memory on a GPU grows by what is asked for, not by powers of two
+  int int8;               // rh_onnx_int8
+  double int8_cosine;     // the bound of RH_ONNX_INT8_AUTO for vectors; 0 = 0.99
   int64_t inter_threads;  // 0 = choose for me
   int64_t device_id;
   int64_t gpu_memory;  // bytes the engine may take on the GPU; 0 = MAX_GPU_MEM_GB of the environment, else no limit
@@ -57,6 +67,10 @@ typedef struct rh_load {
   const char *engine;  // "llama", "onnx", "fake"
   const char *path;    // the model's file; the fake engine takes a script here
   rh_load_options options;
+  // What was found in the graphs' files by who looked at them, for an engine that cannot. NULL = unknown, none.
+  const char *quantization;          // of `path`: "fp32", "fp16", "int8 dynamic", "int4"
+  const char *variant;               // the same model with int8 weights, which the engine may take in place of `path`
+  const char *variant_quantization;  // of that
   int32_t share;  // threads that may compute while it loads, because other models compute too; 0 = all of its own
 } rh_load;
 
@@ -67,7 +81,7 @@ typedef struct rh_model_info {
   char engine_version[64];
   char description[128];  // "llama 135M Q4_1"
   char architecture[64];
-  char quantization[32];
+  char quantization[32];   // "Q4_K_M", "fp32", "int8 dynamic"; "" = unknown
   char device[64];         // "cpu", "cuda:0"
   char acceleration[128];  // the CPU variant or execution provider in use
   int64_t context;         // tokens of one request
@@ -80,7 +94,7 @@ typedef struct rh_model_info {
   bool has_chat_template;
   char task[32];       // what RH_TASK_OWN means here, a name of rh_task_name; "" = generates
   int64_t dimensions;  // of an embedding; 0 = none
-  char fallback[256];  // why no better device or execution provider is used; "" = there is no better one
+  char fallback[512];  // why no better device, execution provider or int8 variant is used; "" = there is no better one
   double load_ms;
 } rh_model_info;
 

@@ -44,6 +44,7 @@ struct rh_catalogue {
 // In the order of their enums; of the pairs, the second is 1.
 static const char *const devices[] = {"auto", "cpu", "gpu", "cuda", "tensorrt", "webgpu", "directml", NULL};
 static const char *const optimizations[] = {"all", "extended", "basic", "none", NULL};
+static const char *const int8_uses[] = {"auto", "always", "never", NULL};
 static const char *const executions[] = {"sequential", "parallel", NULL};
 static const char *const on_off[] = {"on", "off", NULL};
 static const char *const off_on[] = {"off", "on", NULL};
@@ -69,6 +70,17 @@ const rh_setting rh_model_settings[] = {
               "ONNX: memory it may take on the GPU; 0 = MAX_GPU_MEM_GB, else no limit"),
     CHOICE_ROW("onnx_gpu_growth", options.onnx.exact_growth, growths, "ONNX: how its memory on a GPU grows"),
     CHOICE_ROW("onnx_optimization", options.onnx.optimization, optimizations, "ONNX: how far the graph is optimized"),
+    CHOICE_ROW(
+        "onnx_int8", options.onnx.int8, int8_uses,
+        "ONNX: take the graph's variant with int8 weights; auto = on a CPU with VNNI, when answers stay the same"),
+    {.key = "onnx_int8_cosine",
+     .type = RH_SETTING_NUMBER,
+     .offset = offsetof(rh_model_spec, options.onnx.int8_cosine),
+     .default_text = "0",
+     .min = 0,
+     .max = 1,
+     .help = "ONNX: how alike the vectors of int8 must be, at the least, to be taken by itself; 0 = 0.99",
+     .file_only = true},
     CHOICE_ROW("onnx_keep_optimized", options.onnx.keep_optimized, off_on,
                "ONNX: write the optimized graph to the cache folder; later loads are faster and map its weights"),
     CHOICE_ROW("onnx_execution", options.onnx.parallel, executions,

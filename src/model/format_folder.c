@@ -16,7 +16,8 @@
 #include "model/names.h"
 
 #define FILES_MAX 4096  // of one folder; more are not looked at
-#define HUB_GRAPH "onnx/model.onnx"
+#define HUB_FOLDER "onnx"
+#define HUB_GRAPH HUB_FOLDER "/model.onnx"
 
 // What was found directly in the folder.
 typedef struct contents {
@@ -133,6 +134,51 @@ static rh_status choose_onnx(const char *folder, const contents *c, rh_format_re
   return several(folder, "ONNX", &c->onnxes, c->onnx_count, error);
 }
 
+// The one graph in the folder HUB_FOLDER, as a name in `folder`; NULL: there is none, or several.
+static char *only_hub_graph(const char *folder) {
+  contents c = {.gguf = NULL};
+  rh_error ignored = {0};
+  char *inner = rh_format_join(folder, HUB_FOLDER);
+  bool one = inner != NULL && look_through(inner, &c, &ignored) == RH_OK && c.onnx_count == 1 && c.onnx != NULL;
+  char *name = one ? rh_format_join(HUB_FOLDER, c.onnx) : NULL;
+  rh_dynbuf_free(&c.ggufs);
+  rh_dynbuf_free(&c.onnxes);
+  rh_dynbuf_free(&c.others);
+  free(c.gguf);
+  free(c.onnx);
+  free(c.tensorrt);
+  free(inner);
+  return name;
+}
+
+// Hubs keep the graphs in a folder of their own, beside the configuration and the tokenizer: the one with the usual name,
+// or the only one there ("model_q4.onnx"). RH_NOT_FOUND: not so here.
+static rh_status detect_hub_graph(const char *folder, rh_format_report *out, rh_error *error) {
+  bool usual = rh_format_file_size(folder, HUB_GRAPH) >= 0;
+  char *name = usual ? strdup(HUB_GRAPH) : only_hub_graph(folder);
+  if (name == NULL) return RH_NOT_FOUND;
+  rh_status status = detect_inside(folder, name, out, error);
+  (void)rh_text_copy(out->entry, sizeof out->entry, name);
+  free(name);
+  return status;
+}
+
+// The same model as safetensors and as a graph: the graph can be served as it is. False when none is there that is whole
+// and meant.
+static bool prefer_graph(const char *folder, const contents *c, rh_format_report *out) {
+  rh_format_report graph = {.format = RH_FORMAT_UNKNOWN};
+  rh_error ignored = {0};
+  rh_status status = RH_NOT_FOUND;
+  if (c->onnx_count > 0) {
+    status = choose_onnx(folder, c, &graph, &ignored);
+  } else if (rh_format_file_size(folder, HUB_GRAPH) >= 0) {
+    status = detect_hub_graph(folder, &graph, &ignored);
+  }
+  if (status != RH_OK || graph.format != RH_FORMAT_ONNX) return false;
+  *out = graph;
+  return true;
+}
+
 static rh_status decide(const char *folder, const contents *c, rh_format_report *out, rh_error *error) {
   if (c->gguf_count > 1) out->format = RH_FORMAT_GGUF;
   if (c->gguf_count > 1) return several(folder, "GGUF", &c->ggufs, c->gguf_count, error);
@@ -144,14 +190,10 @@ static rh_status decide(const char *folder, const contents *c, rh_format_report 
     return status;
   }
   rh_status status = rh_format_detect_safetensors(folder, out, error);
-  if (status != RH_UNSUPPORTED) return status;
+  if (status != RH_UNSUPPORTED) return prefer_graph(folder, c, out) ? RH_OK : status;
   if (c->onnx_count > 0) return choose_onnx(folder, c, out, error);
-  // Hubs keep the graphs in a folder of their own, beside the configuration and the tokenizer.
-  if (rh_format_file_size(folder, HUB_GRAPH) >= 0) {
-    status = detect_inside(folder, HUB_GRAPH, out, error);
-    (void)rh_text_copy(out->entry, sizeof out->entry, HUB_GRAPH);
-    return status;
-  }
+  status = detect_hub_graph(folder, out, error);
+  if (status != RH_NOT_FOUND) return status;
   if (c->tensorrt_count == 1) return detect_inside(folder, c->tensorrt, out, error);
   if (c->tensorrt_count > 1) {
     return rh_fail(error, RH_INVALID, "%s holds %zu TensorRT engines; name one of them", folder, c->tensorrt_count);

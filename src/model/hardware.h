@@ -4,12 +4,16 @@
 #ifndef RH_MODEL_HARDWARE_H
 #define RH_MODEL_HARDWARE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/status.h"
 
 #define RH_GPUS_MAX 16
+// "+avx512_vnni,-avx512f": features that the probe shall see, or not see, whatever the processor has. It decides only what
+// is chosen for a processor; which instructions are used is the libraries' own finding.
+#define RH_CPU_FEATURES_VARIABLE "ROUNDHOUSE_CPU_FEATURES"
 
 typedef struct rh_gpu {
   char name[96];              // "NVIDIA H100 80GB HBM3", "AMD GPU 0x744c (card1)"
@@ -33,5 +37,9 @@ typedef struct rh_hardware {
 } rh_hardware;
 
 void rh_hardware_probe(rh_hardware *out);
+// The same for the processor's name and features alone, which costs next to nothing.
+void rh_hardware_probe_cpu(rh_hardware *out);
+// Instructions that multiply and add 8-bit integers: int8 is then far faster than floating point.
+bool rh_hardware_has_vnni(const rh_hardware *hardware);
 
 #endif

@@ -15,6 +15,7 @@
 #include "flow/decoder_sizes.h"
 #include "model/need_gguf.h"
 #include "model/onnx.h"
+#include "model/variant.h"
 
 // How the formulas of need_gguf.c were found. llama.cpp v0.5.0, x86-64 with AVX-512, two threads, batch 512; the worker's
 // peak resident set (VmHWM of /proc) after every slot had read a prompt as long as its context, in MiB. The first two
@@ -131,13 +132,27 @@ static int64_t logits_bytes(const rh_onnx_summary *graph) {
   return 0;
 }
 
+// A variant with int8 weights that may be taken: at the first load both are there, to be compared.
+static int64_t variant_bytes(const char *path, const rh_load_options *options) {
+  rh_hardware processor;
+  rh_onnx_findings found;
+  rh_onnx_summary variant;
+  rh_error ignored = {0};
+  rh_hardware_probe_cpu(&processor);
+  rh_onnx_find(path, options->onnx.int8, rh_hardware_has_vnni(&processor), &found);
+  if (found.variant[0] == '\0' || rh_onnx_read_summary(found.variant, &variant, &ignored) != RH_OK) return 0;
+  int64_t bytes = variant.weights_bytes;
+  rh_onnx_summary_free(&variant);
+  return bytes;
+}
+
 static rh_status graph_need(const char *path, const rh_load_options *options, rh_need *out, rh_error *error) {
   rh_onnx_summary graph;
   rh_status status = rh_onnx_read_summary(path, &graph, error);
   if (status != RH_OK) return status;
   int64_t inside = graph.weights_bytes - graph.outside_bytes;
   out->weights_bytes = graph.weights_bytes + graph.half_bytes;  // as they lie in memory
-  out->compute_bytes = ONNX_COMPUTE_BYTES + inside + graph.half_bytes * 3 / 4;
+  out->compute_bytes = ONNX_COMPUTE_BYTES + inside + graph.half_bytes * 3 / 4 + variant_bytes(path, options);
   out->kv_bytes = decoder_cache_bytes(&graph, options);
   if (out->kv_bytes > 0) out->compute_bytes += logits_bytes(&graph);
   rh_onnx_summary_free(&graph);

@@ -29,6 +29,8 @@ typedef struct rh_onnx_summary {
   char producer[96];      // "pytorch 2.3.0"
   char quantization[32];  // "float32", "float16", "int8", "uint8", "int4"
   bool quantized;
+  bool dynamic;  // quantized to bytes, and what flows through it is quantized too: anew in each run
+  bool fixed;    // likewise, by scales that stand in the graph
   int64_t nodes;
   int64_t parameters;     // numbers in its weights
   int64_t weights_bytes;  // inside and outside the file
@@ -41,6 +43,10 @@ typedef struct rh_onnx_summary {
 // Free it with rh_onnx_summary_free after RH_OK. RH_UNSUPPORTED: no graph; RH_INVALID: damaged; RH_TOO_LARGE.
 rh_status rh_onnx_read_summary(const char *path, rh_onnx_summary *out, rh_error *error) RH_MUST_CHECK;
 void rh_onnx_summary_free(rh_onnx_summary *summary);
+
+// "fp32", "fp16", "int8 dynamic", "uint8 static", "int4": how it computes, in the words of an answer's `acceleration`; "" =
+// it has no weights.
+void rh_onnx_quantization_text(const rh_onnx_summary *summary, char *out, size_t size);
 
 // "input_ids int64[batch,sequence]" into `out`.
 void rh_onnx_port_text(const rh_onnx_port *port, char *out, size_t size);

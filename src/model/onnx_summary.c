@@ -23,6 +23,7 @@ typedef struct scan {
   int64_t integer_bytes[2];          // of weights: int8, uint8
   int64_t float_bytes[3];            // float32, float16, bfloat16
   bool integer_nodes, nibble_nodes;  // nodes that compute with integers; with packed weights of a few bits
+  bool dynamic_nodes, fixed_nodes;   // integers made of what flows through: by its own scale, by one in the graph
   int64_t nibble_bits;
 } scan;
 
@@ -193,6 +194,8 @@ static void read_node(scan *s, const rh_pb_field *node, unsigned depth) {
     if (f.number == 5 && f.wire == RH_PB_BYTES) read_attribute(s, &f, depth, "bits", &bits);
   }
   if (is_integer_operator(op)) s->integer_nodes = true;
+  if (rh_text_starts_with(op, "DynamicQuantize")) s->dynamic_nodes = true;
+  if (rh_text_starts_with(op, "QuantizeLinear") || rh_text_starts_with(op, "QLinear")) s->fixed_nodes = true;
   if (strcmp(op, "MatMulNBits") == 0 || strcmp(op, "GatherBlockQuantized") == 0) {
     s->nibble_nodes = true;
     if (bits >= 1 && bits <= 8) s->nibble_bits = bits;
@@ -278,6 +281,8 @@ static void judge(scan *s) {
   rh_onnx_summary *out = s->out;
   const char *word = "float32";
   int64_t integers = s->integer_bytes[0] + s->integer_bytes[1];
+  out->dynamic = s->dynamic_nodes && !s->nibble_nodes && integers > 0;
+  out->fixed = s->fixed_nodes && !out->dynamic && !s->nibble_nodes && integers > 0;
   out->quantized = s->nibble_nodes || (s->integer_nodes && integers > 0);
   if (s->float_bytes[1] > s->float_bytes[0]) word = "float16";
   if (s->float_bytes[2] > s->float_bytes[0] && s->float_bytes[2] > s->float_bytes[1]) word = "bfloat16";
@@ -332,6 +337,17 @@ void rh_onnx_summary_free(rh_onnx_summary *summary) {
   free(summary->outputs);
   summary->inputs = summary->outputs = NULL;
   summary->input_count = summary->output_count = 0;
+}
+
+void rh_onnx_quantization_text(const rh_onnx_summary *summary, char *out, size_t size) {
+  static const struct {
+    const char *long_word, *word;
+  } floats[] = {{"float32", "fp32"}, {"float16", "fp16"}, {"bfloat16", "bf16"}};
+  const char *word = summary->quantization;
+  for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) {
+    if (strcmp(word, floats[i].long_word) == 0) word = floats[i].word;
+  }
+  (void)snprintf(out, size, "%s%s", word, summary->dynamic ? " dynamic" : summary->fixed ? " static" : "");
 }
 
 void rh_onnx_port_text(const rh_onnx_port *port, char *out, size_t size) {

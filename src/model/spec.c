@@ -59,8 +59,9 @@ static bool same_text(const char *a, const char *b) {
 static bool same_onnx(const rh_onnx_options *a, const rh_onnx_options *b) {
   return a->device == b->device && a->optimization == b->optimization && a->parallel == b->parallel &&
          a->no_arena == b->no_arena && a->no_memory_pattern == b->no_memory_pattern &&
-         a->keep_optimized == b->keep_optimized && a->exact_growth == b->exact_growth &&
-         a->inter_threads == b->inter_threads && a->device_id == b->device_id && a->gpu_memory == b->gpu_memory;
+         a->keep_optimized == b->keep_optimized && a->exact_growth == b->exact_growth && a->int8 == b->int8 &&
+         a->int8_cosine == b->int8_cosine && a->inter_threads == b->inter_threads && a->device_id == b->device_id &&
+         a->gpu_memory == b->gpu_memory;
 }
 
 static bool same_options(const rh_load_options *a, const rh_load_options *b) {

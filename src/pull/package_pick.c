@@ -186,7 +186,9 @@ static rh_status consider(const char *folder, const char *path, rh_picked *found
   bool whole = rh_text_ends_with(name, "config.json");
   (void)snprintf(full, sizeof full, "%s/%s", folder, whole ? own : path);
   rh_status status = rh_format_detect(full, &report, &ignored);
-  bool of_folder = report.format == RH_FORMAT_SAFETENSORS || report.format == RH_FORMAT_ONNX_GENAI;
+  // A graph with config.json beside it, or above its folder "onnx", comes with that and with its tokenizer.
+  bool of_folder = report.format == RH_FORMAT_SAFETENSORS || report.format == RH_FORMAT_ONNX_GENAI ||
+                   (report.format == RH_FORMAT_ONNX && whole);
   if (status != RH_OK || of_folder != whole) return RH_OK;
   const char *what = whole ? own : path;
   for (size_t i = 0; i < found->count; i++) {

@@ -14,8 +14,8 @@
 
 // What a sampler must know of the model. Read only while a sampler is made.
 typedef struct rh_sampler_model {
-  int32_t vocabulary;  // logits of one token
-  int64_t context;     // tokens of one request; no penalty looks back further
+  int32_t vocabulary;         // logits of one token
+  int64_t context;            // tokens of one request; no penalty looks back further
   const int32_t *end_tokens;  // forbidden where the run ignores the end
   size_t end_token_count;
   const int32_t *never;  // tokens that the model's own files forbid

@@ -52,7 +52,7 @@ void rh_text_encoder_free(rh_text_encoder *encoder) {
 }
 
 // The row and its arrays in one block, freed with free().
-static rh_row *row_new(size_t count, bool offsets) {
+rh_row *rh_row_new(size_t count, bool offsets) {
   size_t arrays = offsets ? 4 * sizeof(int32_t) + 2 : 2 * sizeof(int32_t);
   rh_row *row = malloc(sizeof *row + count * arrays);
   if (row == NULL) return NULL;
@@ -84,26 +84,10 @@ static size_t code_points(const char *bytes, size_t length) {
   return count;
 }
 
-// Is there white space on neither side of the place? Tokens come in the text's order, so one walk over it is enough; it
-// begins anew for one that does not.
-typedef struct walker {
-  const char *text;
-  size_t length, byte;
-  uint32_t place;
-} walker;
-
-static void walk_to(walker *w, uint32_t place) {
-  if (place < w->place) *w = (walker){.text = w->text, .length = w->length};
-  while (w->place < place && w->byte < w->length) {
-    w->byte++;
-    while (w->byte < w->length && ((unsigned char)w->text[w->byte] & 0xC0) == 0x80) w->byte++;
-    w->place++;
-  }
-}
-
-static bool joins(walker *w, uint32_t start) {
+// Is there white space on neither side of the place?
+static bool joins(rh_text_walker *w, uint32_t start) {
   if (start == 0) return false;
-  walk_to(w, start);
+  rh_text_walk(w, start);
   bool before = w->byte > 0 && w->text[w->byte - 1] == ' ';
   bool here = w->byte < w->length && w->text[w->byte] == ' ';
   return !before && !here;
@@ -112,7 +96,7 @@ static bool joins(walker *w, uint32_t start) {
 // Which tokens continue a word, as transformers' pipeline decides it: by the "##" of tokenizers that write one, else by
 // the blank before.
 static void mark_subwords(const rh_text_encoder *encoder, const rh_row_text *text, rh_row *row) {
-  walker w = {.text = text->text, .length = text->length};
+  rh_text_walker w = {.text = text->text, .length = text->length};
   for (size_t i = 0; i < row->count; i++) {
     row->subword[i] = 0;
     if (row->special[i] != 0 || row->ids[i] == encoder->unknown) continue;
@@ -134,11 +118,12 @@ static rh_status encode_with_files(rh_text_encoder *encoder, const rh_row_text *
                                .truncate = RH_TRUNCATE_LONGEST_FIRST};
   if (text->keep_pair) options.truncate = RH_TRUNCATE_FIRST;
   if (text->refuse_long) options.truncate = RH_TRUNCATE_NONE;
+  if (text->whole) options.length_max = 0;
   const rh_encoding *encoding = encoder->encoding;
   rh_status status = rh_tokenizer_encode(encoder->tokenizer, text->text, text->length, text->pair, text->pair_length,
                                          &options, encoder->encoding, error);
   if (status != RH_OK) return status;
-  rh_row *row = row_new(encoding->count, text->offsets);
+  rh_row *row = rh_row_new(encoding->count, text->offsets);
   if (row == NULL) return no_memory(error);
   size_t words = encoding->count * sizeof(int32_t);
   memcpy(row->ids, encoding->ids, words);
@@ -207,9 +192,9 @@ static rh_status encode_with_engine(rh_text_encoder *encoder, const rh_row_text 
     return rh_fail(error, RH_UNSUPPORTED, "the engine %s does not say where in the text its tokens stand",
                    encoder->ops->name);
   }
-  size_t length_max = (size_t)encoder->length_max;
+  size_t length_max = text->whole ? SIZE_MAX : (size_t)encoder->length_max;
   if (tokens.count > length_max && text->refuse_long) return too_long(tokens.count, encoder->length_max, error);
-  rh_row *row = row_new(tokens.count, text->offsets);
+  rh_row *row = rh_row_new(tokens.count, text->offsets);
   if (row == NULL) return no_memory(error);
   cut c = cut_tokens(&tokens, text, length_max);
   row->count = 0;
@@ -246,7 +231,7 @@ rh_status rh_text_encode_ids(const rh_text_encoder *encoder, const int32_t *ids,
                          "another model's tokenizer?",
                          ids[i], i, (long long)encoder->vocabulary);
   }
-  rh_row *row = row_new(kept, false);
+  rh_row *row = rh_row_new(kept, false);
   if (row == NULL) return no_memory(error);
   memcpy(row->ids, ids, kept * sizeof *ids);
   memset(row->types, 0, kept * sizeof *row->types);

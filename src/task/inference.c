@@ -184,6 +184,7 @@ static void push_result(rh_inference_run *run, size_t index) {
                         .item = (uint32_t)index,
                         .tokens = item->tokens,
                         .truncated = item->truncated,
+                        .windows = run->ops->windows && !item->failed && item->parts > 1 ? (uint32_t)item->parts : 0,
                         .count = item->count};
   if (item->failed) {
     result->count = 0;
@@ -256,6 +257,10 @@ static rh_status check_run(const rh_inference *inference, rh_task task, const rh
   if (inference->text_error.status != RH_OK) {
     if (error != NULL) *error = inference->text_error;
     return inference->text_error.status;
+  }
+  if (infer->has_stride && !ops_of(task)->windows) {
+    return rh_fail_param(error, RH_INVALID, "stride",
+                         "the task %s does not read a text in windows, so it has no stride", rh_task_name(task));
   }
   if (infer->item_count <= RH_ITEMS_MAX) return RH_OK;
   return rh_fail_param(error, RH_TOO_LARGE, "input", "a run takes at most %d inputs, this one has %zu", RH_ITEMS_MAX,
@@ -330,6 +335,7 @@ void rh_inference_run_free(rh_inference_run *run) {
     free(run->items[i].error);
   }
   free(run->items);
+  rh_windows_end(&run->windows);
   free(run->joined);
   free(run);
 }

@@ -36,6 +36,7 @@ typedef struct rh_row_text {
   size_t pair_length;
   bool keep_pair;    // what is too long is cut from the first text only (zero-shot); otherwise the longer one is cut
   bool refuse_long;  // RH_CONTEXT_OVERFLOW instead of cutting
+  bool whole;        // neither: all of it, however long
   bool offsets;
 } rh_row_text;
 
@@ -45,7 +46,8 @@ typedef struct rh_row {
   struct rh_inference_run *run;
   uint32_t item, part;
   size_t count;
-  size_t prompt;  // so many tokens at the front stand for a prompt that is not pooled
+  size_t prompt;   // so many tokens at the front stand for a prompt that is not pooled
+  size_t skipped;  // of a window: so many tokens of the text stand before it
   bool truncated;
   bool alone;  // a batch with it failed: it is computed by itself
   int32_t *ids, *types;
@@ -58,12 +60,41 @@ rh_status rh_text_encoder_init(rh_text_encoder *encoder, const rh_engine_ops *op
 void rh_text_encoder_free(rh_text_encoder *encoder);
 rh_status rh_text_encode(rh_text_encoder *encoder, const rh_row_text *text, rh_row **out,
                          rh_error *error) RH_MUST_CHECK;
+// A row without tokens yet. NULL: no memory. Freed with free().
+rh_row *rh_row_new(size_t count, bool offsets);
 // Ids as a client sent them, taken as they are.
 rh_status rh_text_encode_ids(const rh_text_encoder *encoder, const int32_t *ids, size_t count, bool refuse_long,
                              rh_row **out, rh_error *error) RH_MUST_CHECK;
 // How many tokens a prompt takes at the front of a text.
 rh_status rh_text_encoder_prompt(rh_text_encoder *encoder, const char *prompt, size_t *count,
                                  rh_error *error) RH_MUST_CHECK;
+
+// --- texts longer than the model takes (windows.c) -----------------------------------------------------------------
+
+// Tokens of a text in windows of equal length, each with the special tokens that stand around the text. Neighbours share
+// some tokens: what is cut in two by the end of one window stands whole in the next.
+typedef struct rh_windows {
+  rh_row *whole;      // the text being cut, with offsets; NULL = none is
+  size_t head, tail;  // special tokens at its ends
+  size_t room, step;  // tokens of the text in a window, and from one window to the next
+} rh_windows;
+
+// How many special tokens stand around a text.
+rh_status rh_windows_special(rh_text_encoder *encoder, size_t *count, rh_error *error) RH_MUST_CHECK;
+// Begin to cut `whole`, which is taken in any case and has more than `length_max` tokens. `stride`: what neighbours share;
+// -1 = as much as is usual. *count windows, at most RH_WINDOWS_MAX, else RH_TOO_LARGE.
+rh_status rh_windows_begin(rh_windows *windows, rh_row *whole, size_t length_max, int64_t stride, size_t *count,
+                           rh_error *error) RH_MUST_CHECK;
+rh_status rh_windows_cut(const rh_windows *windows, size_t index, rh_row **out, rh_error *error) RH_MUST_CHECK;
+void rh_windows_end(rh_windows *windows);  // back to none; nothing when there is none
+
+// Goes through a UTF-8 text by code points. Forwards is cheap; backwards begins anew.
+typedef struct rh_text_walker {
+  const char *text;
+  size_t length, byte;
+  uint32_t place;
+} rh_text_walker;
+void rh_text_walk(rh_text_walker *walker, uint32_t place);
 
 // --- computing (compute.c) -----------------------------------------------------------------------------------------
 
@@ -116,7 +147,7 @@ typedef struct rh_item_state {
   rh_result_kind kind;
   size_t count;     // of what `block` begins with
   void *block;      // the result, and all it points at
-  float *scratch;   // what the parts have given so far
+  void *scratch;    // what the parts have given so far
   rh_error *error;  // of a failed one
 } rh_item_state;
 
@@ -125,6 +156,7 @@ typedef struct rh_task_ops {
   rh_result_kind result;
   bool pairs;    // items need a pair
   bool offsets;  // rows need offsets
+  bool windows;  // a text that is too long is read in windows, which are its parts; with offsets only
   // When a run begins: do its options fit?
   rh_status (*check)(struct rh_inference_run *run, rh_error *error);
   // Rows of an item, and the text of each.
@@ -168,6 +200,7 @@ struct rh_inference_run {
   size_t encoded;      // items whose rows were made
   size_t sent;         // items whose results were pushed
   uint32_t next_part;  // of item `encoded`
+  rh_windows windows;  // its text, when that is read in windows
   rh_list pending;     // rows that wait, the oldest first
   size_t pending_tokens;
   uint64_t turn;  // tokens computed for it, as the fairness counts
@@ -225,6 +258,13 @@ typedef struct rh_tagged_span {
   uint32_t start, end;
   int32_t index;
 } rh_tagged_span;
+typedef struct rh_window_span {
+  rh_tagged_span span;
+  uint32_t window, place;  // its window, and its place among what that gave
+} rh_window_span;
+// Spans of all of a text's windows, in any order, to those of the text, in order. `spans` is sorted; `out` has room for
+// `count`.
+size_t rh_windows_merge(rh_window_span *spans, size_t count, rh_tagged_span *out);
 size_t rh_token_aggregate(const rh_tagged *tokens, size_t count, const char *const *labels, size_t label_count,
                           rh_aggregation aggregation, float *scratch, rh_tagged_span *out);
 

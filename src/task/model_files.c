@@ -224,13 +224,16 @@ static rh_task read_tag(const char *folder) {
   return task;
 }
 
-// A tag says more than the architecture where one shape of output serves several tasks.
+// A tag says more than the architecture where one shape of output serves several tasks, and where the architecture says
+// nothing.
 static void apply_tag(rh_model_files *files, rh_task tag) {
   bool scores = files->task == RH_TASK_CLASSIFY || files->task == RH_TASK_RERANK;
   if (scores && tag == RH_TASK_CLASSIFY) files->task = RH_TASK_CLASSIFY;
-  if (files->task == RH_TASK_TENSOR && files->architecture[0] == '\0' && tag == RH_TASK_EMBED) {
-    files->task = RH_TASK_EMBED;
-  }
+  if (scores && tag == RH_TASK_ZERO_SHOT && files->entailment >= 0) files->task = RH_TASK_ZERO_SHOT;
+  bool unknown = files->task == RH_TASK_TENSOR && files->architecture[0] == '\0';
+  bool texts =
+      tag == RH_TASK_EMBED || tag == RH_TASK_CLASSIFY || tag == RH_TASK_RERANK || tag == RH_TASK_TOKEN_CLASSIFY;
+  if (unknown && texts) files->task = tag;
 }
 
 static rh_status read_tokenizer_length(const char *folder, rh_model_files *files, rh_error *error) {

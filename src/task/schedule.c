@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Purpose: texts to rows a window ahead, rows of all runs to batches, outputs back to their items. A batch that fails is
+// Purpose: texts to rows some way ahead, rows of all runs to batches, outputs back to their items. A batch that fails is
 // taken apart: its rows are computed one by one, and only those that fail alone are lost.
 // Data owned: none. Threads: the engine thread.
 // Not here: events, but for handing finished items on.
@@ -13,8 +13,8 @@
 
 // How far ahead of the computing a run's texts are read: enough to find rows of one length, and no more than a run that is
 // cancelled can waste.
-#define WINDOW_ROWS 256
-#define WINDOW_TOKENS ((size_t)32 * 1024)
+#define AHEAD_ROWS 256
+#define AHEAD_TOKENS ((size_t)32 * 1024)
 // Text read in one go, so that reading never keeps a batch waiting for long.
 #define REFILL_BYTES ((size_t)256 * 1024)
 
@@ -31,6 +31,7 @@ static void fail_item(rh_inference_run *run, size_t index, const rh_error *error
     rh_list_remove(&run->pending, node);
     free(row);
   }
+  if (run->encoded == index) rh_windows_end(&run->windows);
   free(item->block);
   free(item->scratch);
   item->block = NULL;
@@ -40,6 +41,20 @@ static void fail_item(rh_inference_run *run, size_t index, const rh_error *error
   if (item->error != NULL) *item->error = *error;
 }
 
+// The first window of a text that is too long for one row, or the row as it is. The others are cut from what is kept.
+static rh_status first_window(rh_inference_run *run, rh_item_state *state, rh_row **row, rh_error *error) {
+  size_t length_max = (size_t)run->inference->encoder.length_max;
+  if ((*row)->count <= length_max) return RH_OK;
+  rh_row *whole = *row;
+  *row = NULL;
+  int64_t stride = run->infer->has_stride ? run->infer->stride : -1;
+  size_t count = 0;
+  rh_status status = rh_windows_begin(&run->windows, whole, length_max, stride, &count, error);
+  if (status != RH_OK) return status;
+  state->parts = count;
+  return rh_windows_cut(&run->windows, 0, row, error);
+}
+
 static rh_status make_row(rh_inference_run *run, const rh_item *item, uint32_t part, rh_row **out, rh_error *error) {
   rh_text_encoder *encoder = &run->inference->encoder;
   if (item->text == NULL) {
@@ -47,6 +62,8 @@ static rh_status make_row(rh_inference_run *run, const rh_item *item, uint32_t p
       return rh_text_encode_ids(encoder, item->tokens, item->token_count, run->infer->refuse_long, out, error);
     return rh_fail_param(error, RH_INVALID, "input", "the task %s takes texts, not tokens", rh_task_name(run->task));
   }
+  bool windows = run->ops->windows && !run->infer->refuse_long && !run->infer->cut_long;
+  if (windows && part > 0) return rh_windows_cut(&run->windows, part, out, error);
   if (run->ops->pairs && item->pair == NULL)
     return rh_fail_param(error, RH_INVALID, "input", "the task %s takes pairs of texts", rh_task_name(run->task));
   rh_row_text text = {.text = item->text,
@@ -54,13 +71,24 @@ static rh_status make_row(rh_inference_run *run, const rh_item *item, uint32_t p
                       .pair = item->pair,
                       .pair_length = item->pair_length,
                       .refuse_long = run->infer->refuse_long,
+                      .whole = windows,
                       .offsets = run->ops->offsets};
   rh_status status = run->ops->text != NULL ? run->ops->text(run, item, part, &text, error) : RH_OK;
-  return status == RH_OK ? rh_text_encode(encoder, &text, out, error) : status;
+  if (status == RH_OK) status = rh_text_encode(encoder, &text, out, error);
+  if (status == RH_OK && windows) status = first_window(run, &run->items[run->encoded], out, error);
+  return status;
+}
+
+static void next_item(rh_inference_run *run) {
+  rh_windows_end(&run->windows);
+  run->encoded++;
+  run->next_part = 0;
 }
 
 // The next row of the run. False when it has no more.
 static bool add_row(rh_inference_run *run, size_t *bytes) {
+  // One of its rows has failed: the others would be computed for nothing.
+  if (run->next_part > 0 && run->items[run->encoded].finished) next_item(run);
   if (run->encoded == run->item_count) return false;
   const rh_item *item = &run->infer->items[run->encoded];
   rh_item_state *state = &run->items[run->encoded];
@@ -69,12 +97,12 @@ static bool add_row(rh_inference_run *run, size_t *bytes) {
   rh_error error = {0};
   rh_row *row = NULL;
   rh_status status = make_row(run, item, run->next_part, &row, &error);
-  *bytes += item->text != NULL ? item->length + item->pair_length : item->token_count;
+  if (run->next_part == 0 || run->windows.whole == NULL)
+    *bytes += item->text != NULL ? item->length + item->pair_length : item->token_count;
   if (status != RH_OK) {
     error.status = status;
     fail_item(run, run->encoded, &error);
-    run->encoded++;
-    run->next_part = 0;
+    next_item(run);
     return true;
   }
   row->run = run;
@@ -86,17 +114,14 @@ static bool add_row(rh_inference_run *run, size_t *bytes) {
   run->tokens += (int64_t)row->count;
   run->pending_tokens += row->count;
   rh_list_push_back(&run->pending, &row->node);
-  if (++run->next_part == state->parts) {
-    run->encoded++;
-    run->next_part = 0;
-  }
+  if (++run->next_part == state->parts) next_item(run);
   return true;
 }
 
 void rh_inference_run_refill(rh_inference_run *run) {
   size_t bytes = 0;
   if (run->ops == NULL) return;
-  while (run->pending.count < WINDOW_ROWS && run->pending_tokens < WINDOW_TOKENS && bytes < REFILL_BYTES) {
+  while (run->pending.count < AHEAD_ROWS && run->pending_tokens < AHEAD_TOKENS && bytes < REFILL_BYTES) {
     if (!add_row(run, &bytes)) return;
   }
 }

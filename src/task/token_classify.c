@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Purpose: the task "token-classify": a label for each token, and tokens of one label put together into spans.
+// Purpose: the task "token-classify": a label for each token, and tokens of one label put together into spans; what the
+// windows of a long text gave, put together.
 // Data owned: none. Threads: the engine thread.
 // Source of the rules: transformers' TokenClassificationPipeline with its five aggregation strategies, compared with it
 // in the tests; like there, tokens labelled "O" are left out.
@@ -100,16 +101,6 @@ size_t rh_token_aggregate(const rh_tagged *tokens, size_t count, const char *con
 
 // --- the task ------------------------------------------------------------------------------------------------------
 
-// Where the code points of the spans begin in the text; spans come in its order, but may not.
-static size_t byte_of(const char *text, size_t length, uint32_t place) {
-  size_t at = 0;
-  for (; place > 0 && at < length; place--) {
-    at++;
-    while (at < length && ((unsigned char)text[at] & 0xC0) == 0x80) at++;
-  }
-  return at;
-}
-
 typedef struct work {
   rh_tagged *tokens;
   rh_tagged_span *spans;
@@ -138,13 +129,31 @@ static bool work_init(work *w, size_t tokens, size_t labels) {
          w->scratch != NULL;
 }
 
+// The bytes of the spans in the text. Spans come in its order, or nearly.
+typedef struct places {
+  rh_text_walker starts, ends;
+} places;
+
+static places places_of(const rh_item *input) {
+  rh_text_walker start = {.text = input->text, .length = input->length};
+  return (places){start, start};
+}
+
+static const char *find(places *p, const rh_tagged_span *span, size_t *bytes) {
+  rh_text_walk(&p->starts, span->start);
+  rh_text_walk(&p->ends, span->end);
+  *bytes = p->ends.byte > p->starts.byte ? p->ends.byte - p->starts.byte : 0;
+  return p->starts.text + p->starts.byte;
+}
+
 // The spans, their texts and the labels that no file names, in one block.
-static rh_status make_block(rh_item_state *item, const work *w, size_t count, size_t labels, const rh_item *input,
-                            rh_error *error) {
-  size_t texts = 0;
+static rh_status make_block(rh_item_state *item, const work *w, const rh_tagged_span *found, size_t count,
+                            size_t labels, const rh_item *input, rh_error *error) {
+  size_t texts = 0, bytes = 0;
+  places p = places_of(input);
   for (size_t i = 0; i < count; i++) {
-    size_t from = byte_of(input->text, input->length, w->spans[i].start);
-    texts += byte_of(input->text + from, input->length - from, w->spans[i].end - w->spans[i].start) + 1;
+    (void)find(&p, &found[i], &bytes);
+    texts += bytes + 1;
   }
   char *block = malloc(count * sizeof(rh_span) + labels * sizeof *w->names + texts + 1);
   if (block == NULL) return rh_fail(error, RH_NO_MEMORY, "There is no memory for %zu spans.", count);
@@ -152,11 +161,10 @@ static rh_status make_block(rh_item_state *item, const work *w, size_t count, si
   char(*names)[32] = (char(*)[32])(block + count * sizeof *spans);
   memcpy(names, w->names, labels * sizeof *names);
   char *text = (char *)(names + labels);
+  p = places_of(input);
   for (size_t i = 0; i < count; i++) {
-    const rh_tagged_span *span = &w->spans[i];
-    size_t from = byte_of(input->text, input->length, span->start);
-    size_t bytes = byte_of(input->text + from, input->length - from, span->end - span->start);
-    const char *label = w->labels[span->label];
+    const rh_tagged_span *span = &found[i];
+    const char *label = w->labels[span->label], *from = find(&p, span, &bytes);
     if (label == w->names[span->label]) label = names[span->label];
     spans[i] = (rh_span){.label = span->group ? group_name(label) : label,
                          .score = span->score,
@@ -164,7 +172,7 @@ static rh_status make_block(rh_item_state *item, const work *w, size_t count, si
                          .start = span->start,
                          .end = span->end,
                          .index = span->index};
-    memcpy(text, input->text + from, bytes);
+    memcpy(text, from, bytes);
     text[bytes] = '\0';
     text += bytes + 1;
   }
@@ -183,10 +191,85 @@ static size_t collect(work *w, const rh_row *row, const rh_output *output, bool 
     w->tokens[count++] = (rh_tagged){.scores = scores,
                                      .start = row->starts[i],
                                      .end = row->ends[i],
-                                     .index = (int32_t)i,
+                                     .index = (int32_t)(i + row->skipped),
                                      .subword = row->subword[i] != 0};
   }
   return count;
+}
+
+// --- windows -------------------------------------------------------------------------------------------------------
+
+// What the windows of one text have given so far; they are not computed in their order.
+typedef struct gathered {
+  size_t count, room;
+  rh_window_span spans[];
+} gathered;
+
+static rh_status gather(rh_item_state *item, const rh_tagged_span *spans, size_t count, uint32_t window,
+                        rh_error *error) {
+  gathered *all = item->scratch;
+  size_t have = all != NULL ? all->count : 0, room = all != NULL ? all->room : 0;
+  if (all == NULL || have + count > room) {
+    room = 2 * room + count + 16;
+    all = realloc(all, sizeof *all + room * sizeof *all->spans);
+    if (all == NULL) return rh_fail(error, RH_NO_MEMORY, "There is no memory for %zu spans.", have + count);
+    item->scratch = all;
+    all->room = room;
+  }
+  for (size_t i = 0; i < count; i++) {
+    all->spans[have + i] = (rh_window_span){.span = spans[i], .window = window, .place = (uint32_t)i};
+  }
+  all->count = have + count;
+  return RH_OK;
+}
+
+static int compare(uint32_t a, uint32_t b) { return a < b ? -1 : a > b ? 1 : 0; }
+
+// By where they stand; spans of one place in the order of their windows.
+static int earlier(const void *a, const void *b) {
+  const rh_window_span *x = a, *y = b;
+  int order = x->span.index >= 0 ? compare((uint32_t)x->span.index, (uint32_t)y->span.index)
+                                 : compare(x->span.start, y->span.start);
+  if (order == 0) order = compare(x->window, y->window);
+  return order != 0 ? order : compare(x->place, y->place);
+}
+
+// Single tokens are the same when their numbers are; spans are two opinions on one thing when they share a character.
+static bool meet(const rh_tagged_span *first, const rh_tagged_span *second) {
+  if (first->index >= 0) return first->index == second->index;
+  return second->start < first->end;
+}
+
+static bool beats(const rh_tagged_span *second, const rh_tagged_span *first) {
+  uint32_t was = first->end - first->start, is = second->end - second->start;
+  return is != was ? is > was : second->score > first->score;
+}
+
+// As transformers does: of spans that meet the longest stays, of equally long ones the surest.
+size_t rh_windows_merge(rh_window_span *spans, size_t count, rh_tagged_span *out) {
+  if (count == 0) return 0;
+  size_t kept = 0;
+  qsort(spans, count, sizeof *spans, earlier);
+  out[0] = spans[0].span;
+  for (size_t i = 1; i < count; i++) {
+    const rh_tagged_span *span = &spans[i].span;
+    if (!meet(&out[kept], span))
+      out[++kept] = *span;
+    else if (beats(span, &out[kept]))
+      out[kept] = *span;
+  }
+  return kept + 1;
+}
+
+// After the last window: what all of them gave.
+static rh_status finish(rh_item_state *item, const work *w, size_t labels, const rh_item *input, rh_error *error) {
+  gathered *all = item->scratch;
+  rh_tagged_span *merged = malloc((all->count + 1) * sizeof *merged);
+  if (merged == NULL) return rh_fail(error, RH_NO_MEMORY, "There is no memory for %zu spans.", all->count);
+  size_t count = rh_windows_merge(all->spans, all->count, merged);
+  rh_status status = make_block(item, w, merged, count, labels, input, error);
+  free(merged);
+  return status;
 }
 
 static rh_status take(rh_inference_run *run, rh_item_state *item, const rh_row *row, const rh_output *output,
@@ -195,6 +278,7 @@ static rh_status take(rh_inference_run *run, rh_item_state *item, const rh_row *
   if (output->tokens != row->count || labels == 0 || labels > RH_MODEL_LABELS_MAX) {
     return rh_fail(error, RH_UNSUPPORTED, "the graph does not give label scores for each token");
   }
+  const rh_item *input = &run->infer->items[row->item];
   work w;
   rh_status status = RH_OK;
   if (!work_init(&w, row->count, labels)) status = rh_fail(error, RH_NO_MEMORY, "There is no memory for the spans.");
@@ -202,11 +286,39 @@ static rh_status take(rh_inference_run *run, rh_item_state *item, const rh_row *
     for (size_t i = 0; i < labels; i++) w.labels[i] = rh_inference_label(run->inference, i, w.names[i]);
     size_t tokens = collect(&w, row, output, run->infer->raw_scores);
     size_t count = rh_token_aggregate(w.tokens, tokens, w.labels, labels, run->infer->aggregation, w.scratch, w.spans);
-    status = make_block(item, &w, count, labels, &run->infer->items[row->item], error);
+    if (item->parts == 1) {
+      status = make_block(item, &w, w.spans, count, labels, input, error);
+    } else {
+      status = gather(item, w.spans, count, row->part, error);
+      if (status == RH_OK && item->done + 1 == item->parts) status = finish(item, &w, labels, input, error);
+    }
   }
   work_free(&w);
   return status;
 }
 
-const rh_task_ops rh_task_token_classify = {
-    .output = RH_OUTPUT_TOKENS, .result = RH_RESULT_SPANS, .offsets = true, .take = take};
+// What is known without a text; that a text may be shorter than the stride is no error, as it needs no windows.
+static rh_status check(rh_inference_run *run, rh_error *error) {
+  const rh_infer *infer = run->infer;
+  if (!infer->has_stride) return RH_OK;
+  if (infer->refuse_long || infer->cut_long) {
+    return rh_fail_param(error, RH_INVALID, "stride",
+                         "a stride says that long texts are read in windows, \"truncate\" that they are not; leave out "
+                         "one of them");
+  }
+  size_t special = 0;
+  rh_status status = rh_windows_special(&run->inference->encoder, &special, error);
+  if (status != RH_OK) return status;
+  int64_t room = run->inference->encoder.length_max - (int64_t)special;
+  if (infer->stride >= 0 && infer->stride < room) return RH_OK;
+  return rh_fail_param(error, RH_INVALID, "stride",
+                       "the stride must be 0 to %lld: a window of this model holds %lld tokens of a text",
+                       (long long)(room > 0 ? room - 1 : 0), (long long)(room > 0 ? room : 0));
+}
+
+const rh_task_ops rh_task_token_classify = {.output = RH_OUTPUT_TOKENS,
+                                            .result = RH_RESULT_SPANS,
+                                            .offsets = true,
+                                            .windows = true,
+                                            .check = check,
+                                            .take = take};

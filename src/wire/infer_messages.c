@@ -125,6 +125,8 @@ void rh_infer_write(rh_dynbuf *json, rh_dynbuf *tail, const rh_infer *infer) {
   put_choice(json, "normalize", infer->normalize);
   put_choice(json, "multi_label", infer->multi_label);
   if (infer->refuse_long) (void)rh_dynbuf_append_text(json, ",\"refuse_long\":true");
+  if (infer->cut_long) (void)rh_dynbuf_append_text(json, ",\"cut_long\":true");
+  if (infer->has_stride) (void)rh_dynbuf_printf(json, ",\"stride\":%lld", (long long)infer->stride);
   if (infer->raw_scores) (void)rh_dynbuf_append_text(json, ",\"raw_scores\":true");
   if (infer->aggregation != RH_AGGREGATION_SIMPLE) {
     put_string(json, ",\"aggregation\":", aggregations[infer->aggregation]);
@@ -235,6 +237,10 @@ void rh_infer_read(rh_reader *reader, const rh_frame *frame, rh_arena *arena, rh
   infer->normalize = read_choice(reader, "normalize");
   infer->multi_label = read_choice(reader, "multi_label");
   infer->refuse_long = rh_reader_bool(reader, "refuse_long", false);
+  infer->cut_long = rh_reader_bool(reader, "cut_long", false);
+  infer->stride = rh_reader_int(reader, "stride", -1);
+  infer->has_stride = infer->stride >= 0;
+  if (!infer->has_stride) infer->stride = 0;
   infer->raw_scores = rh_reader_bool(reader, "raw_scores", false);
   read_aggregation(reader, infer);
   infer->labels = read_strings(reader, "labels", RH_LABELS_MAX, arena, &infer->label_count);
@@ -291,6 +297,7 @@ void rh_result_write(rh_dynbuf *json, rh_dynbuf *tail, const rh_result *result) 
   (void)rh_dynbuf_printf(json, ",\"item\":%u,\"kind\":\"%s\",\"tokens\":%lld", result->item, result_names[result->kind],
                          (long long)result->tokens);
   if (result->truncated) (void)rh_dynbuf_append_text(json, ",\"truncated\":true");
+  if (result->windows > 0) (void)rh_dynbuf_printf(json, ",\"windows\":%u", result->windows);
   switch (result->kind) {
     case RH_RESULT_VECTOR: (void)rh_dynbuf_append(tail, result->vector, result->count * sizeof(float)); break;
     case RH_RESULT_SCORES: put_scores(json, result); break;
@@ -359,6 +366,9 @@ void rh_result_read(rh_reader *reader, const rh_frame *frame, rh_arena *arena, r
   result->item = (uint32_t)item;
   result->tokens = rh_reader_int(reader, "tokens", 0);
   result->truncated = rh_reader_bool(reader, "truncated", false);
+  int64_t windows = rh_reader_int(reader, "windows", 0);
+  if (windows < 0 || windows > RH_WINDOWS_MAX) rh_reader_fail(reader, "a result counts windows that cannot be");
+  result->windows = (uint32_t)windows;
   const char *name = rh_reader_string(reader, "kind");
   size_t kind = 0;
   while (kind < RESULT_KINDS && (name == NULL || strcmp(name, result_names[kind]) != 0)) kind++;

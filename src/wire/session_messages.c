@@ -50,9 +50,14 @@ static const rh_option_row load_options[] = {
   { #field, offsetof(rh_onnx_options, field) }
 static const rh_option_row onnx_words[] = {
     // of type int
-    ONNX_ROW(device),       ONNX_ROW(optimization),      ONNX_ROW(parallel),
-    ONNX_ROW(no_arena),     ONNX_ROW(no_memory_pattern), ONNX_ROW(keep_optimized),
+    ONNX_ROW(device),
+    ONNX_ROW(optimization),
+    ONNX_ROW(parallel),
+    ONNX_ROW(no_arena),
+    ONNX_ROW(no_memory_pattern),
+    ONNX_ROW(keep_optimized),
     ONNX_ROW(exact_growth),
+    ONNX_ROW(int8),
 };
 static const rh_option_row onnx_numbers[] = {
     // of type int64_t
@@ -73,6 +78,7 @@ static json_t *onnx_object(const rh_onnx_options *options) {
     const int64_t *field = (const int64_t *)(const void *)((const char *)options + onnx_numbers[i].offset);
     if (*field != 0) json_object_set_new(object, onnx_numbers[i].key, json_integer(*field));
   }
+  if (options->int8_cosine > 0) json_object_set_new(object, "int8_cosine", json_real(options->int8_cosine));
   return object;
 }
 
@@ -89,11 +95,21 @@ static void read_onnx(rh_reader *reader, rh_onnx_options *options) {
   for (size_t i = 0; i < ONNX_NUMBER_COUNT; i++) {
     *(int64_t *)(void *)((char *)options + onnx_numbers[i].offset) = rh_reader_int(&inner, onnx_numbers[i].key, 0);
   }
-  if (options->device >= RH_DEVICE_COUNT || options->optimization >= RH_ONNX_OPTIMIZE_COUNT) {
-    rh_reader_fail(&inner, "LOAD names a device or an optimization that is not known");
+  options->int8_cosine = rh_reader_number(&inner, "int8_cosine", 0);
+  if (options->device >= RH_DEVICE_COUNT || options->optimization >= RH_ONNX_OPTIMIZE_COUNT ||
+      options->int8 >= RH_ONNX_INT8_COUNT) {
+    rh_reader_fail(&inner, "LOAD names a device, an optimization or a use of int8 that is not known");
   }
   reader->status = inner.status;
 }
+
+// What was found in the files; texts, those that are NULL absent.
+static const rh_option_row load_findings[] = {
+    {"quantization", offsetof(rh_load, quantization)},
+    {"variant", offsetof(rh_load, variant)},
+    {"variant_quantization", offsetof(rh_load, variant_quantization)},
+};
+#define LOAD_FINDING_COUNT (sizeof load_findings / sizeof load_findings[0])
 
 rh_status rh_load_write(rh_dynbuf *out, const rh_load *load) {
   json_t *object = json_pack("{s:s,s:s,s:b,s:i}", "engine", load->engine, "path", load->path, "mlock",
@@ -101,6 +117,10 @@ rh_status rh_load_write(rh_dynbuf *out, const rh_load *load) {
   for (size_t i = 0; object != NULL && i < LOAD_OPTION_COUNT; i++) {
     const int64_t *field = (const int64_t *)(const void *)((const char *)&load->options + load_options[i].offset);
     json_object_set_new(object, load_options[i].key, json_integer(*field));
+  }
+  for (size_t i = 0; object != NULL && i < LOAD_FINDING_COUNT; i++) {
+    const char *text = *(const char *const *)(const void *)((const char *)load + load_findings[i].offset);
+    if (text != NULL) json_object_set_new(object, load_findings[i].key, json_string(text));
   }
   json_t *onnx = onnx_object(&load->options.onnx);
   if (object != NULL && json_object_size(onnx) > 0) json_object_set(object, "onnx", onnx);
@@ -120,6 +140,11 @@ rh_status rh_load_read(const rh_frame *frame, rh_arena *arena, rh_load *load, rh
   for (size_t i = 0; i < LOAD_OPTION_COUNT; i++) {
     int64_t *field = (int64_t *)(void *)((char *)&load->options + load_options[i].offset);
     *field = rh_reader_int(&reader, load_options[i].key, 0);
+  }
+  for (size_t i = 0; i < LOAD_FINDING_COUNT; i++) {
+    const char *text = rh_reader_string(&reader, load_findings[i].key);
+    *(const char **)(void *)((char *)load + load_findings[i].offset) =
+        text != NULL ? rh_arena_strdup(arena, text) : NULL;
   }
   load->options.mlock = rh_reader_bool(&reader, "mlock", false);
   if (reader.status == RH_OK) read_onnx(&reader, &load->options.onnx);

@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "task/generate.h"
 
@@ -70,7 +71,9 @@ static rh_status work_begin(rh_worker_runs *runs, worker_run *run, rh_error *err
     return rh_fail_param(error, RH_UNSUPPORTED, "task", "This model generates text; the task \"%s\" is not for it.",
                          rh_task_name(what->task));
   }
-  if (runs->inference != NULL && !rh_inference_generates(runs->inference)) {
+  // Of a model that has no task of its own the engine can say best why it makes no text.
+  bool only_tensors = runs->inference != NULL && strcmp(rh_inference_task(runs->inference), "tensor") == 0;
+  if (runs->inference != NULL && !rh_inference_generates(runs->inference) && !(only_tensors && runs->ops->start)) {
     return rh_fail_param(error, RH_UNSUPPORTED, "task", "This model does not generate text; it is for the task \"%s\".",
                          rh_inference_task(runs->inference));
   }

@@ -136,6 +136,74 @@ def integer_matmul():
     )
 
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
+WIDTH = 8
+
+
+def encoder(integers=False, spoiled=False, labels=0, past=False):
+    """Letters' vectors times a matrix, and with `labels` their mean as logits. With `integers` the product is what dynamic
+    quantization makes of it; `spoiled`: with other weights."""
+    numbers = [(7 * i * i + 3 * i) % 201 - 100 for i in range(len(VOCABULARY) * WIDTH)]
+    columns = labels or WIDTH
+    matrix = [(5 * i * i + 11 * i) % 255 - 127 for i in range(WIDTH * columns)]
+    if spoiled:
+        matrix = [(13 * i * i + i) % 255 - 127 for i in range(WIDTH * columns)]
+    out = "logits" if labels else "last_hidden_state"
+    nodes = [node("Gather", ["vectors", "input_ids"], ["rows" if labels else "x"])]
+    if labels:
+        axes = data(5, data(1, "axes") + number(8, 1) + number(20, 7))
+        nodes.append(node("ReduceMean", ["rows"], ["x"], attributes=axes + int_attribute("keepdims", 0)))
+    weights = [tensor("vectors", "float32", [len(VOCABULARY), WIDTH], floats(*(one / 50 for one in numbers)))]
+    if integers:
+        nodes += [
+            node("DynamicQuantizeLinear", ["x"], ["xq", "xs", "xz"]),
+            node("MatMulInteger", ["xq", "w", "xz"], ["yi"]),
+            node("Cast", ["yi"], ["yf"], attributes=int_attribute("to", 1)),
+            node("Mul", ["xs", "scale"], ["s"]),
+            node("Mul", ["yf", "s"], [out]),
+        ]
+        weights.append(tensor("w", "int8", [WIDTH, columns], bytes(one & 255 for one in matrix)))
+        weights.append(tensor("scale", "float32", [], floats(1 / 127)))
+    else:
+        nodes.append(node("MatMul", ["x", "w"], [out]))
+        weights.append(tensor("w", "float32", [WIDTH, columns], floats(*(one / 127 for one in matrix))))
+    inputs = [value(name, "int64", ["batch", "sequence"]) for name in ("input_ids", "attention_mask")]
+    if past:
+        inputs.append(value("past_key_values.0.key", "float32", ["batch", 1, "past", 4]))
+    shape_out = ["batch", columns] if labels else ["batch", "sequence", columns]
+    return model(nodes, inputs, [value(out, "float32", shape_out)], weights, "encoder")
+
+
+def variants():
+    """Folders with a graph and what may be its variant with int8 weights."""
+    plain, eight = encoder(), encoder(integers=True)
+    out = {
+        "good/model.onnx": plain,
+        "good/model_int8.onnx": eight,
+        "good/model_uint8.onnx": encoder(integers=True, spoiled=True),  # comes later in the order
+        "spoiled/model.onnx": plain,
+        "spoiled/model_quantized.onnx": encoder(integers=True, spoiled=True),
+        "labels/model.onnx": encoder(labels=3),
+        "labels/model_int8.onnx": encoder(labels=3, integers=True),
+        "mistaken/model.onnx": encoder(labels=3),
+        "mistaken/model_int8.onnx": encoder(labels=3, integers=True, spoiled=True),
+        "below/model.onnx": plain,
+        "below/onnx/model_quint8_avx2.onnx": eight,
+        "past/model.onnx": encoder(past=True),
+        "past/model_int8.onnx": encoder(past=True, integers=True),
+        "none/model.onnx": plain,
+        "none/model_int8.onnx": plain,  # has the name only
+        "none/model_quantized.onnx": encoder(past=True, integers=True),  # wants another input
+        "none/model_uint8.onnx": eight[:-20],
+        "mute/model.onnx": plain,  # has no tokenizer
+        "mute/model_int8.onnx": eight,
+    }
+    for name in {name.split("/")[0] for name in out} - {"mute"}:
+        out[f"{name}/vocab.txt"] = "".join(f"{word}\n" for word in VOCABULARY).encode()
+    return {f"variants/{name}": content for name, content in out.items()}
+
+
 def packed_matmul():
     """Weights of four bits, as exporters write them for ONNX Runtime: two columns of one block of 32."""
     attributes = b"".join(int_attribute(*pair) for pair in (("K", 32), ("N", 2), ("bits", 4), ("block_size", 32)))
@@ -264,7 +332,7 @@ def graphs():
         "bad/outside.onnx": times_weights(external("w", "float32", [3, 2], "../external.bin", 8, 24)),
         "bad/absolute.onnx": times_weights(external("w", "float32", [3, 2], "/etc/passwd", 0, 24)),
     }
-    return good | bad
+    return good | bad | variants()
 
 
 def write(folder):

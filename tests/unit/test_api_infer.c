@@ -213,6 +213,8 @@ static const bad_body BAD_INFERENCE[] = {
     {"{\"inputs\":\"a\",\"options\":[]}", RH_INVALID, "options", "object"},
     {"{\"inputs\":\"a\",\"options\":{\"top_k\":0}}", RH_INVALID, "options.top_k", "1"},
     {"{\"inputs\":\"a\",\"options\":{\"aggregation\":\"mean\"}}", RH_INVALID, "aggregation", "average"},
+    {"{\"inputs\":\"a\",\"options\":{\"stride\":-1}}", RH_INVALID, "options.stride", "from 0"},
+    {"{\"inputs\":\"a\",\"options\":{\"stride\":1.5}}", RH_INVALID, "options.stride", "whole number"},
     {"{\"inputs\":\"a\",\"options\":{\"function_to_apply\":\"relu\"}}", RH_INVALID, "function_to_apply", "sigmoid"},
     {"{\"inputs\":\"a\",\"task\":\"zero-shot\"}", RH_INVALID, "options.labels", "labels"},
     {"{\"inputs\":\"a\",\"task\":\"zero-shot\",\"options\":{\"labels\":[]}}", RH_INVALID, "labels", "1 to 1024"},
@@ -358,6 +360,17 @@ static void fields(void **state) {
   assert_null(infer->items[2].pair);
   assert_true(infer->raw_scores);
   assert_int_equal(infer->aggregation, RH_AGGREGATION_MAX);
+  assert_false(infer->has_stride || infer->cut_long || infer->refuse_long);
+  test_end(&test);
+
+  assert_int_equal(test_decode(&test, INFERENCE, "{\"inputs\":\"a\",\"parameters\":{\"stride\":0,\"truncate\":true}}"),
+                   RH_OK);
+  infer = test.request.infer;
+  assert_true(infer->has_stride && infer->stride == 0 && infer->cut_long);
+  assert_false(infer->refuse_long);
+  test_end(&test);
+  assert_int_equal(test_decode(&test, INFERENCE, "{\"inputs\":\"a\",\"parameters\":{\"stride\":null}}"), RH_OK);
+  assert_false(test.request.infer->has_stride);
   test_end(&test);
 
   assert_int_equal(test_decode(&test, INFERENCE, "{\"inputs\":{\"query\":\"q\",\"documents\":[\"a\",\"b\"]}}"), RH_OK);
@@ -655,13 +668,14 @@ static void inference_labels(void **state) {
                                            "1", "0", ",\"truncated\":[0]") "}");
   test_end(&test);
   test_begin(&test, INFERENCE, "{\"task\":\"ner\",\"inputs\":\"a\"}", &info);
-  push(&test, &(rh_event){.kind = RH_EVENT_RESULT,
-                          .as.result = {.kind = RH_RESULT_SPANS, .tokens = 4, .spans = SPANS, .count = 2}});
+  push(&test,
+       &(rh_event){.kind = RH_EVENT_RESULT,
+                   .as.result = {.kind = RH_RESULT_SPANS, .tokens = 4, .windows = 3, .spans = SPANS, .count = 2}});
   finish(&test);
   expect_out(&test, ANSWER("token-classify") ",\"result\":{\"items\":[{\"entities\":[{\"entity_group\":\"PER\","
                                              "\"score\":0.5,\"word\":\"Ada\",\"start\":0,\"end\":3},"
                                              "{\"entity\":\"B-LOC\",\"score\":1,\"index\":4,\"word\":\"Rom\","
-                                             "\"start\":8,\"end\":11}],\"tokens\":4}]}," META("1", "0", "") "}");
+                                             "\"start\":8,\"end\":11}],\"tokens\":4,\"windows\":3}]}," META("1", "0", "") "}");
   test_end(&test);
 }
 

@@ -87,8 +87,10 @@ static void foreign_tokens_are_named(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(the_longest_common_beginning_wins), cmocka_unit_test(without_reuse_the_oldest_is_taken),
-      cmocka_unit_test(no_slot_is_free),                   cmocka_unit_test(an_answer_needs_room_too),
+      cmocka_unit_test(the_longest_common_beginning_wins),
+      cmocka_unit_test(without_reuse_the_oldest_is_taken),
+      cmocka_unit_test(no_slot_is_free),
+      cmocka_unit_test(an_answer_needs_room_too),
       cmocka_unit_test(foreign_tokens_are_named),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

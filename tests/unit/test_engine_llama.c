@@ -737,6 +737,23 @@ static void spoil_template(char *bytes, size_t size) {
   }
 }
 
+// A tag that no template language knows: llama, which looks at the marks only, still knows the model.
+static void misspell_template(char *bytes, size_t size) { memcpy(find(bytes, size, "{% for message"), "{% fro", 6); }
+
+static void spoil_both(char *bytes, size_t size) {
+  spoil_template(bytes, size);
+  misspell_template(bytes, size);
+}
+
+static void refuse_in_template(char *bytes, size_t size) {
+  static const char text[] = "{{ raise_exception('Only ' + messages[0].role + 's may not speak') }}";
+  char *at = find(bytes, size, "{% for message");
+  uint64_t length;
+  memcpy(&length, at - sizeof length, sizeof length);
+  memset(at, ' ', length);
+  memcpy(at, text, sizeof text - 1);
+}
+
 static void chat_without_template_is_refused(void **state) {
   (void)state;
   const rh_message message = {.role = "user", .content = "Hi"};
@@ -755,9 +772,38 @@ static void chat_without_template_is_refused(void **state) {
   generate(engine, &plain, 5, &a);
   OPS->unload(engine);
 
-  engine = load_edited(spoil_template);
+  engine = load_edited(spoil_both);
   assert_int_equal(refuse(engine, &run, &error), RH_UNSUPPORTED);
   assert_non_null(strstr(error.message, "none that this engine knows"));
+  OPS->unload(engine);
+}
+
+// Marks that llama does not know are no hindrance: the template is read. One that cannot be read is left to llama.
+static void chat_with_odd_templates(void **state) {
+  (void)state;
+  const rh_message message = {.role = "user", .content = "Hi"};
+  rh_run run = text_run("");
+  run.prompt = (rh_prompt){.kind = RH_PROMPT_MESSAGES, .messages = &message, .count = 1};
+  answer a;
+  rh_engine *engine = load_edited(spoil_template);
+  generate(engine, &run, 5, &a);
+  OPS->unload(engine);
+  rh_run plain = text_run("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+  engine = load_edited(misspell_template);
+  assert_int_equal(prompt_count(engine, &run), prompt_count(engine, &plain));
+  OPS->unload(engine);
+}
+
+static void template_that_refuses_is_quoted(void **state) {
+  (void)state;
+  const rh_message message = {.role = "user", .content = "Hi"};
+  rh_run run = text_run("");
+  run.prompt = (rh_prompt){.kind = RH_PROMPT_MESSAGES, .messages = &message, .count = 1};
+  rh_error error;
+  rh_engine *engine = load_edited(refuse_in_template);
+  assert_int_equal(refuse(engine, &run, &error), RH_INVALID);
+  assert_string_equal(error.message, "Only users may not speak");
+  assert_string_equal(error.param, "messages");
   OPS->unload(engine);
 }
 
@@ -836,6 +882,8 @@ int main(void) {
       cmocka_unit_test(bad_files_are_refused),
       cmocka_unit_test(lying_heads_are_refused),
       cmocka_unit_test(chat_without_template_is_refused),
+      cmocka_unit_test(chat_with_odd_templates),
+      cmocka_unit_test(template_that_refuses_is_quoted),
       cmocka_unit_test(prompts_are_chunked),
       cmocka_unit_test(unload_ends_running_sequences),
   };

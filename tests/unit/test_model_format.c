@@ -197,6 +197,18 @@ static void test_onnx_in_a_folder_of_its_own(void **state) {
   expect(folder, RH_FORMAT_ONNX, "onnx/model.onnx", bytes);
 }
 
+// Under another name it is meant when it is the only one.
+static void test_the_only_graph_in_a_folder_of_its_own(void **state) {
+  (void)state;
+  put_text(in_folder(folder, "config.json"), "{}");
+  put_text(in_folder(folder, "onnx/notes.txt"), "nothing");
+  refuse(folder, RH_UNSUPPORTED, "config.json");
+  int64_t bytes = (int64_t)put_onnx(in_folder(folder, "onnx/model_q4.onnx"), NULL, NULL);
+  expect(folder, RH_FORMAT_ONNX, "onnx/model_q4.onnx", bytes);
+  put_onnx(in_folder(folder, "onnx/model_q8.onnx"), NULL, NULL);
+  refuse(folder, RH_UNSUPPORTED, "config.json");
+}
+
 static void test_onnx_with_external_data(void **state) {
   (void)state;
   uint8_t graph[512];
@@ -270,6 +282,23 @@ static void test_safetensors_folder(void **state) {
   refuse(folder, RH_INVALID, "header of the safetensors file is damaged");
   put_text(in_folder(folder, "model.safetensors"), "version https://git-lfs.github.com/spec/v1\noid sha256:00\n");
   refuse(folder, RH_INVALID, "git-lfs pointer");
+}
+
+// The same model twice: the graph can be served as it is, unless it is broken or one of several.
+static void test_safetensors_beside_a_graph(void **state) {
+  (void)state;
+  int64_t weights = (int64_t)put_safetensors(in_folder(folder, "model.safetensors"), 4);
+  put_text(in_folder(folder, "config.json"), "{}");
+  int64_t bytes = (int64_t)put_onnx(in_folder(folder, "onnx/model.onnx"), NULL, NULL);
+  expect(folder, RH_FORMAT_ONNX, "onnx/model.onnx", bytes);
+  put_onnx(in_folder(folder, "onnx/model.onnx"), "nowhere.bin", "3");
+  expect(folder, RH_FORMAT_SAFETENSORS, "config.json", weights + 2);
+  put_onnx(in_folder(folder, "a.onnx"), NULL, NULL);
+  expect(folder, RH_FORMAT_ONNX, "a.onnx", bytes);
+  put_onnx(in_folder(folder, "b.onnx"), NULL, NULL);
+  expect(folder, RH_FORMAT_SAFETENSORS, "config.json", weights + 2);
+  put_onnx(in_folder(folder, "model.onnx"), NULL, NULL);
+  expect(folder, RH_FORMAT_ONNX, "model.onnx", bytes);
 }
 
 static void test_safetensors_shards(void **state) {
@@ -376,10 +405,12 @@ int main(void) {
       CASE(test_split_gguf),
       CASE(test_onnx),
       CASE(test_onnx_in_a_folder_of_its_own),
+      CASE(test_the_only_graph_in_a_folder_of_its_own),
       CASE(test_onnx_with_external_data),
       CASE(test_onnx_cut_short_is_no_other_format),
       CASE(test_genai),
       CASE(test_safetensors_folder),
+      CASE(test_safetensors_beside_a_graph),
       CASE(test_safetensors_shards),
       CASE(test_tensorrt),
       CASE(test_says_what_was_seen),

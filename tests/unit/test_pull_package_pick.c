@@ -169,6 +169,38 @@ static void test_parts_come_together(void **state) {
   rh_picked_release(&picked);
 }
 
+// Without its configuration and tokenizer a graph could only be run raw.
+static void test_a_graph_comes_with_its_configuration(void **state) {
+  (void)state;
+  static const char graph[] = {0x08, 0x08, 0x3a, 0x00};
+  put("pkg/models/ner/onnx/model_q4.onnx", graph, sizeof graph);
+  put_text("pkg/models/ner/config.json", "{}");
+  put_text("pkg/models/ner/tokenizer.json", "{}");
+  put_text("pkg/notes.txt", "x");
+  rh_picked picked = pick("");
+  assert_string_equal(picked.base, "pkg/models/ner");
+  assert_int_equal(picked.count, 3);
+  assert_string_equal(picked.paths[0], "config.json");
+  assert_string_equal(picked.paths[1], "onnx/model_q4.onnx");
+  assert_string_equal(picked.paths[2], "tokenizer.json");
+  rh_picked_release(&picked);
+  picked = pick("pkg/models/ner");
+  assert_int_equal(picked.count, 3);
+  rh_picked_release(&picked);
+}
+
+static void test_a_graph_without_configuration_is_a_file(void **state) {
+  (void)state;
+  static const char graph[] = {0x08, 0x08, 0x3a, 0x00};
+  put("pkg/models/raw/model.onnx", graph, sizeof graph);
+  put_text("pkg/models/raw/other.json", "{}");
+  rh_picked picked = pick("");
+  assert_string_equal(picked.base, "pkg/models/raw");
+  assert_int_equal(picked.count, 1);
+  assert_string_equal(picked.paths[0], "model.onnx");
+  rh_picked_release(&picked);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_the_only_model, setup, teardown),
@@ -178,6 +210,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_links_are_not_followed, setup, teardown),
       cmocka_unit_test_setup_teardown(test_weights_beside_a_graph_come_along, setup, teardown),
       cmocka_unit_test_setup_teardown(test_parts_come_together, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_a_graph_comes_with_its_configuration, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_a_graph_without_configuration_is_a_file, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,8 @@ struct rh_engine {
   size_t width;
   size_t batches, rows, length;  // of what was computed; of the last batch
   size_t fails_above;            // a batch of more rows fails; 0 = never
+  int64_t fails_on;              // a batch with this token fails; 0 = never
+  bool framed;                   // texts stand between the special tokens 1 and 2
   float values[STUB_ROWS_MAX * STUB_LENGTH_MAX * STUB_WIDTH_MAX];
   rh_tensor output;
   int32_t ids[STUB_LENGTH_MAX];
@@ -59,6 +61,9 @@ static rh_status stub_run(rh_engine *engine, const rh_tensor *inputs, size_t inp
   engine->rows = rows;
   engine->length = length;
   if (engine->fails_above > 0 && rows > engine->fails_above) return rh_fail(error, RH_NO_MEMORY, "too many at once");
+  for (size_t i = 0; i < rows * length && engine->fails_on != 0; i++) {
+    if (ids[i] == engine->fails_on) return rh_fail(error, RH_INTERNAL, "not this one");
+  }
   bool tokens = engine->outputs[0].rank == 3;
   size_t each = tokens ? length * engine->width : engine->width;
   for (size_t r = 0; r < rows; r++) {
@@ -79,13 +84,19 @@ static rh_status stub_tokenize(rh_engine *engine, const char *text, size_t lengt
                                bool add_special, rh_token_text *out, rh_error *error) {
   (void)add_special;
   (void)error;
-  size_t count = 0;
+  size_t count = 0, frame = engine->framed ? 1 : 0;
+  assert_true(length + pair_length + 2 <= STUB_LENGTH_MAX);
+  engine->starts[0] = engine->ends[0] = 0;
+  if (engine->framed) engine->ids[count++] = 1;
   for (size_t i = 0; i < length + pair_length; i++) {
     engine->starts[count] = (uint32_t)(i < length ? i : i - length);
     engine->ends[count] = engine->starts[count] + 1;
     engine->ids[count++] = (unsigned char)(i < length ? text[i] : pair[i - length]);
   }
+  engine->starts[count] = engine->ends[count] = 0;
+  if (engine->framed) engine->ids[count++] = 2;
   *out = (rh_token_text){.ids = engine->ids, .starts = engine->starts, .ends = engine->ends, .count = count};
+  out->head = out->tail = frame;
   return RH_OK;
 }
 
@@ -103,6 +114,10 @@ typedef struct stub_result {
   float values[STUB_WIDTH_MAX];
   char labels[STUB_WIDTH_MAX][24];
   uint32_t starts[STUB_WIDTH_MAX], ends[STUB_WIDTH_MAX];
+  int32_t indices[STUB_WIDTH_MAX];
+  int64_t tokens;
+  uint32_t windows;
+  bool truncated;
   rh_error error;
 } stub_result;
 
@@ -125,6 +140,9 @@ static rh_verdict stub_event(void *ctx, const rh_event *event) {
   r->kind = result->kind;
   r->count = result->count;
   r->error = result->error;
+  r->tokens = result->tokens;
+  r->windows = result->windows;
+  r->truncated = result->truncated;
   for (size_t i = 0; i < result->count && i < STUB_WIDTH_MAX; i++) {
     if (result->kind == RH_RESULT_VECTOR) r->values[i] = result->vector[i];
     if (result->kind == RH_RESULT_SCORES) {
@@ -135,6 +153,7 @@ static rh_verdict stub_event(void *ctx, const rh_event *event) {
       r->values[i] = result->spans[i].score;
       r->starts[i] = result->spans[i].start;
       r->ends[i] = result->spans[i].end;
+      r->indices[i] = result->spans[i].index;
       snprintf(r->labels[i], sizeof r->labels[i], "%s", result->spans[i].label);
     }
   }

@@ -91,6 +91,16 @@ static void the_architecture_tells_the_task(void **state) {
   expect_task("{\"architectures\":[\"BertForTokenClassification\"]}", RH_TASK_TOKEN_CLASSIFY);
   write_file("README.md", "---\npipeline_tag: sentence-similarity\n---\n");
   expect_task("{}", RH_TASK_EMBED);
+  expect_task("{\"architectures\":[\"BertForMaskedLM\"]}", RH_TASK_TENSOR);
+  write_file("README.md", "---\npipeline_tag: token-classification\n---\n");
+  expect_task("{}", RH_TASK_TOKEN_CLASSIFY);
+  // A model of natural language inference whose makers mean it for the client's labels; others stay what they are.
+  write_file("README.md", "---\npipeline_tag: zero-shot-classification\n---\n");
+  expect_task("{\"architectures\":[\"XForSequenceClassification\"],\"id2label\":{\"0\":\"entailment\",\"1\":\"no\"}}",
+              RH_TASK_ZERO_SHOT);
+  expect_task("{\"architectures\":[\"XForSequenceClassification\"],\"id2label\":{\"0\":\"good\",\"1\":\"bad\"}}",
+              RH_TASK_CLASSIFY);
+  expect_task("{}", RH_TASK_TENSOR);
 }
 
 static void labels_stand_at_their_ids(void **state) {

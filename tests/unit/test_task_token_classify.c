@@ -163,6 +163,138 @@ static void a_model_gives_spans_of_its_texts(void **state) {
   stub_close(s);
 }
 
+// --- long texts ----------------------------------------------------------------------------------------------------
+
+// Six characters of a text, with the special tokens around them.
+#define LONG_CONFIG                                                                 \
+  "{\"architectures\":[\"XForTokenClassification\"],\"max_position_embeddings\":8," \
+  "\"id2label\":{\"0\":\"O\",\"1\":\"I-NAME\"}}"
+
+static stub *open_long(void) {
+  stub *s = stub_open(LONG_CONFIG, "logits", 3, 2);
+  s->engine.answer = answer;
+  s->engine.framed = true;
+  stub_start(s);
+  assert_int_equal(s->info.context, 8);
+  return s;
+}
+
+static void expect_names(const stub_result *r, const uint32_t (*places)[2], size_t count) {
+  assert_int_equal(r->kind, RH_RESULT_SPANS);
+  assert_int_equal(r->count, count);
+  for (size_t i = 0; i < count; i++) {
+    assert_int_equal(r->starts[i], places[i][0]);
+    assert_int_equal(r->ends[i], places[i][1]);
+  }
+}
+
+static void a_long_text_is_read_to_its_end(void **state) {
+  (void)state;
+  stub *s = open_long();
+  //                                          0123456789012345678901234
+  static const rh_item items[] = {STUB_ITEM("ABcdeFGhijKLMnopQrstuvwXY"), STUB_ITEM("abCdef"), STUB_ITEM("abcdefG")};
+  rh_infer infer = {.items = items, .item_count = 3, .has_stride = true, .stride = 3};
+  rh_error error = {0};
+  assert_int_equal(stub_compute(s, RH_TASK_OWN, &infer, &error), RH_OK);
+  static const uint32_t names[][2] = {{0, 2}, {5, 7}, {10, 13}, {16, 17}, {23, 25}};
+  expect_names(&s->results[0], names, 5);
+  // 0-6, 3-9, 6-12, 9-15, 12-18, 15-21, 18-24, 21-25: what two windows share counts twice.
+  assert_int_equal(s->results[0].windows, 8);
+  assert_int_equal(s->results[0].tokens, 7 * 8 + 6);
+  assert_false(s->results[0].truncated);
+  expect_names(&s->results[1], (const uint32_t[][2]){{2, 3}}, 1);
+  assert_int_equal(s->results[1].windows, 0);
+  assert_int_equal(s->results[1].tokens, 8);
+  expect_names(&s->results[2], (const uint32_t[][2]){{6, 7}}, 1);
+  assert_int_equal(s->results[2].windows, 2);
+  // Without a stride a quarter of a window is shared, or 64 tokens: here one.
+  infer.has_stride = false;
+  assert_int_equal(stub_compute(s, RH_TASK_OWN, &infer, &error), RH_OK);
+  assert_int_equal(s->results[0].windows, 5);
+  assert_int_equal(s->results[0].starts[4], 23);
+  // None shared: names are cut where windows meet.
+  infer.has_stride = true;
+  infer.stride = 0;
+  assert_int_equal(stub_compute(s, RH_TASK_OWN, &infer, &error), RH_OK);
+  assert_int_equal(s->results[0].windows, 5);
+  expect_names(&s->results[0],
+               (const uint32_t[][2]){{0, 2}, {5, 6}, {6, 7}, {10, 12}, {12, 13}, {16, 17}, {23, 24}, {24, 25}}, 8);
+  stub_close(s);
+}
+
+static void each_token_of_a_long_text_is_told_once(void **state) {
+  (void)state;
+  stub *s = open_long();
+  static const rh_item item = STUB_ITEM("ABcdeFGhijKLMnop");
+  rh_infer infer = {
+      .items = &item, .item_count = 1, .has_stride = true, .stride = 5, .aggregation = RH_AGGREGATION_NONE};
+  rh_error error = {0};
+  assert_int_equal(stub_compute(s, RH_TASK_OWN, &infer, &error), RH_OK);
+  static const uint32_t places[] = {0, 1, 5, 6, 10, 11, 12};
+  assert_int_equal(s->results[0].windows, 11);
+  assert_int_equal(s->results[0].count, 7);
+  for (size_t i = 0; i < 7; i++) {
+    assert_int_equal(s->results[0].starts[i], places[i]);
+    assert_int_equal(s->results[0].indices[i], places[i] + 1);  // behind the special token
+    assert_string_equal(s->results[0].labels[i], "I-NAME");
+  }
+  stub_close(s);
+}
+
+static void a_long_text_can_be_cut_or_refused(void **state) {
+  (void)state;
+  stub *s = open_long();
+  static const rh_item items[] = {STUB_ITEM("ABcdefgHI"), STUB_ITEM("abCdef")};
+  rh_infer infer = {.items = items, .item_count = 2, .cut_long = true};
+  rh_error error = {0};
+  assert_int_equal(stub_compute(s, RH_TASK_OWN, &infer, &error), RH_OK);
+  assert_true(s->results[0].truncated);
+  assert_int_equal(s->results[0].windows, 0);
+  expect_names(&s->results[0], (const uint32_t[][2]){{0, 2}}, 1);
+  assert_false(s->results[1].truncated);
+  infer.cut_long = false;
+  infer.refuse_long = true;
+  assert_int_equal(stub_compute(s, RH_TASK_OWN, &infer, &error), RH_OK);
+  assert_int_equal(s->results[0].kind, RH_RESULT_FAILED);
+  assert_int_equal(s->results[0].error.status, RH_CONTEXT_OVERFLOW);
+  expect_names(&s->results[1], (const uint32_t[][2]){{2, 3}}, 1);
+  stub_close(s);
+}
+
+static void strides_that_cannot_be(void **state) {
+  (void)state;
+  stub *s = open_long();
+  static const rh_item item = STUB_ITEM("ABcdefgHI");
+  rh_infer infer = {.items = &item, .item_count = 1, .has_stride = true, .stride = 6};
+  rh_error error = {0};
+  assert_int_equal(stub_compute(s, RH_TASK_OWN, &infer, &error), RH_INVALID);
+  assert_string_equal(error.param, "stride");
+  assert_non_null(strstr(error.message, "0 to 5"));
+  infer.stride = 2;
+  infer.cut_long = true;
+  assert_int_equal(stub_compute(s, RH_TASK_OWN, &infer, &error), RH_INVALID);
+  assert_non_null(strstr(error.message, "truncate"));
+  stub_close(s);
+}
+
+static void a_window_that_fails_fails_its_text_alone(void **state) {
+  (void)state;
+  stub *s = open_long();
+  s->engine.fails_on = '!';
+  static const rh_item items[] = {STUB_ITEM("abcdefghijklmnopq!stuvwxyzabcdefghijklmnop"), STUB_ITEM("abCdefghiJKlm"),
+                                  STUB_ITEM("!bcdefghijklmnop"), STUB_ITEM("Abc")};
+  rh_infer infer = {.items = items, .item_count = 4};
+  rh_error error = {0};
+  assert_int_equal(stub_compute(s, RH_TASK_OWN, &infer, &error), RH_OK);
+  assert_int_equal(s->result_count, 4);
+  assert_int_equal(s->results[0].kind, RH_RESULT_FAILED);
+  assert_string_equal(s->results[0].error.message, "not this one");
+  expect_names(&s->results[1], (const uint32_t[][2]){{2, 3}, {9, 11}}, 2);
+  assert_int_equal(s->results[2].kind, RH_RESULT_FAILED);
+  expect_names(&s->results[3], (const uint32_t[][2]){{0, 1}}, 1);
+  stub_close(s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(none_gives_every_token),
@@ -172,6 +304,11 @@ int main(void) {
       cmocka_unit_test(what_is_outside_parts_spans_and_is_left_out),
       cmocka_unit_test(labels_without_prefix_go_on),
       cmocka_unit_test(a_model_gives_spans_of_its_texts),
+      cmocka_unit_test(a_long_text_is_read_to_its_end),
+      cmocka_unit_test(each_token_of_a_long_text_is_told_once),
+      cmocka_unit_test(a_long_text_can_be_cut_or_refused),
+      cmocka_unit_test(strides_that_cannot_be),
+      cmocka_unit_test(a_window_that_fails_fails_its_text_alone),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,6 +66,8 @@ static void test_load_and_loaded(void **state) {
                                         .no_memory_pattern = 1,
                                         .keep_optimized = 1,
                                         .exact_growth = 1,
+                                        .int8 = RH_ONNX_INT8_NEVER,
+                                        .int8_cosine = 0.75,
                                         .inter_threads = 6,
                                         .device_id = 7,
                                         .gpu_memory = INT64_C(1) << 40};
@@ -74,6 +76,7 @@ static void test_load_and_loaded(void **state) {
   rh_frame frame = only_frame(f);
   assert_int_equal(rh_load_read(&frame, f->arena, &load_back, NULL), RH_OK);
   assert_string_equal(load_back.path, load.path);
+  assert_true(load_back.quantization == NULL && load_back.variant == NULL && load_back.variant_quantization == NULL);
   assert_int_equal(load_back.options.context, 1);
   assert_int_equal(load_back.options.slots, 2);
   assert_int_equal(load_back.options.threads, 3);
@@ -114,7 +117,11 @@ static void test_load_and_loaded(void **state) {
 
 static void test_load_for_onnx(void **state) {
   rh_fixture *f = *state;
-  rh_load back, load = {.engine = "onnx", .path = "m"};
+  rh_load back, load = {.engine = "onnx",
+                        .path = "m",
+                        .quantization = "fp32",
+                        .variant = "m_int8",
+                        .variant_quantization = "int8 dynamic"};
   load.options.onnx = (rh_onnx_options){.device = RH_DEVICE_CUDA,
                                         .optimization = RH_ONNX_OPTIMIZE_BASIC,
                                         .no_arena = 1,
@@ -124,9 +131,14 @@ static void test_load_for_onnx(void **state) {
   rh_frame frame = only_frame(f);
   assert_int_equal(rh_load_read(&frame, f->arena, &back, NULL), RH_OK);
   assert_memory_equal(&back.options.onnx, &load.options.onnx, sizeof load.options.onnx);
+  assert_string_equal(back.quantization, "fp32");
+  assert_string_equal(back.variant, "m_int8");
+  assert_string_equal(back.variant_quantization, "int8 dynamic");
   static const char *const bad[] = {"{\"engine\":\"onnx\",\"path\":\"m\",\"onnx\":1}",
                                     "{\"engine\":\"onnx\",\"path\":\"m\",\"onnx\":{\"device\":-1}}",
                                     "{\"engine\":\"onnx\",\"path\":\"m\",\"onnx\":{\"device\":99}}",
+                                    "{\"engine\":\"onnx\",\"path\":\"m\",\"onnx\":{\"int8\":3}}",
+                                    "{\"engine\":\"onnx\",\"path\":\"m\",\"variant\":3}",
                                     "{\"engine\":\"onnx\",\"path\":\"m\",\"onnx\":{\"gpu_memory\":\"1\"}}"};
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     rh_frame broken = {.type = RH_FRAME_LOAD, .json = bad[i], .json_length = (uint32_t)strlen(bad[i])};
@@ -254,6 +266,9 @@ static void test_run_with_items(void **state) {
                           .prompt = "q: ",
                           .normalize = RH_CHOICE_NO,
                           .refuse_long = true,
+                          .cut_long = true,
+                          .has_stride = true,
+                          .stride = 0,
                           .top_k = 3,
                           .multi_label = RH_CHOICE_YES,
                           .raw_scores = true,
@@ -280,7 +295,8 @@ static void test_run_with_items(void **state) {
   assert_string_equal(back->prompt_name, "query");
   assert_string_equal(back->prompt, "q: ");
   assert_int_equal(back->normalize, RH_CHOICE_NO);
-  assert_true(back->refuse_long && back->raw_scores);
+  assert_true(back->refuse_long && back->raw_scores && back->cut_long);
+  assert_true(back->has_stride && back->stride == 0);
   assert_int_equal(back->top_k, 3);
   assert_int_equal(back->multi_label, RH_CHOICE_YES);
   assert_int_equal(back->aggregation, RH_AGGREGATION_AVERAGE);
@@ -291,7 +307,7 @@ static void test_run_with_items(void **state) {
   const rh_infer usual = {.items = items, .item_count = 1};
   back = infer_there_and_back(f, RH_TASK_OWN, &usual);
   assert_int_equal(back->dimensions + back->top_k + back->normalize + back->multi_label + (int)back->aggregation, 0);
-  assert_false(back->refuse_long || back->raw_scores);
+  assert_false(back->refuse_long || back->raw_scores || back->cut_long || back->has_stride);
   assert_null(back->prompt);
   assert_null(back->labels);
 }
@@ -403,14 +419,15 @@ static void test_results(void **state) {
   assert_null(back.scores[1].label);
 
   const rh_span spans[] = {{"PER", 0.25f, "Ada 🚂", 3, 8, -1}, {"B-LOC", 1, "", 9, 9, 12}};
-  back = result_there_and_back(f, (rh_result){.kind = RH_RESULT_SPANS, .spans = spans, .count = 2});
+  back = result_there_and_back(f, (rh_result){.kind = RH_RESULT_SPANS, .spans = spans, .count = 2, .windows = 7});
   assert_int_equal(back.count, 2);
+  assert_int_equal(back.windows, 7);
   assert_string_equal(back.spans[0].text, "Ada 🚂");
   assert_int_equal(back.spans[0].end, 8);
   assert_int_equal(back.spans[0].index, -1);
   assert_int_equal(back.spans[1].index, 12);
   back = result_there_and_back(f, (rh_result){.kind = RH_RESULT_SPANS, .spans = spans, .count = 0});
-  assert_int_equal(back.count, 0);
+  assert_int_equal(back.count + back.windows, 0);
 
   const rh_tensor tensors[] = {{"y", RH_DTYPE_I32, {0}, 0, "\1\2\3\4", 4}};
   back = result_there_and_back(f, (rh_result){.kind = RH_RESULT_TENSORS, .tensors = tensors, .count = 1});
@@ -477,6 +494,7 @@ static void test_broken_inputs_and_results(void **state) {
       "{\"event\":\"result\",\"item\":2048,\"kind\":\"vector\"}",
       "{\"event\":\"result\",\"kind\":\"vector\"}",
       RESULT("\"kind\":\"vector\",\"truncated\":1"),
+      RESULT("\"kind\":\"spans\",\"windows\":1025,\"spans\":[]"),
       RESULT("\"kind\":\"scores\",\"scores\":[1]"),
       RESULT("\"kind\":\"scores\",\"scores\":[[\"a\"]]"),
       RESULT("\"kind\":\"scores\",\"scores\":[[1,1]]"),

@@ -14,6 +14,7 @@ MODELS = {
     "rr": "fake:task=rerank",
     "cls": "fake:task=classify,labels=cat/dog/cow",
     "ner": "fake:task=token-classify",
+    "short-ner": "fake:task=token-classify,context=12",
     "zs": "fake:task=zero-shot",
     "raw": "fake:task=tensor",
     "chat": "fake:slots=2",
@@ -89,6 +90,50 @@ def test_token_classify(server):
     assert "Bob" in [entity["word"] for entity in entities]
     (item,) = result(infer(server, "ner", text, options={"aggregation_strategy": "none"}), "token-classify")["items"]
     assert {"entity", "index"} <= set(item["entities"][0])
+
+
+def test_long_texts_of_token_classify(server):
+    """Read in windows of the model's length, unless the client says that they are to be cut or refused."""
+    text = "é " + " ".join(f"w{i}" for i in range(40)) + " Ada Lovelace 7"
+    (item,) = result(infer(server, "short-ner", text), "token-classify")["items"]
+    assert item["windows"] > 3 and item["tokens"] > 43 and "truncated" not in item
+    assert [(entity["entity_group"], entity["word"]) for entity in item["entities"]] == [("PER", "Ada Lovelace"), ("NUM", "7")]
+    for entity in item["entities"]:
+        assert text[entity["start"] : entity["end"]] == entity["word"]
+
+    (fewer,) = result(infer(server, "short-ner", text, parameters={"stride": 0}), "token-classify")["items"]
+    (more,) = result(infer(server, "short-ner", text, parameters={"stride": 9}), "token-classify")["items"]
+    assert 1 < fewer["windows"] < more["windows"] and fewer["tokens"] < more["tokens"]
+    assert more["entities"] == item["entities"]
+
+    cut, short = result(infer(server, "short-ner", [text, "Bob"], options={"truncate": True}), "token-classify")["items"]
+    assert cut["truncated"] is True and cut["entities"] == [] and "windows" not in cut and cut["tokens"] == 12
+    assert "windows" not in short and "truncated" not in short and short["entities"]
+    refused, short = result(infer(server, "short-ner", [text, "Bob"], options={"truncate": False}), "token-classify")["items"]
+    assert "12" in refused["error"]["message"] and refused["error"]["code"] == "context_length_exceeded"
+    assert short["entities"]
+
+    endless = "w " * 12000
+    (item,) = result(infer(server, "short-ner", endless), "token-classify")["items"]
+    assert "1024" in item["error"]["message"], item
+    with server.stream("/api/inference/stream", {"model": "short-ner", "inputs": text}) as stream:
+        (event,) = [event.json() for event in stream if event.event == "result"]
+    assert event["windows"] > 3 and len(event["entities"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "says"),
+    (
+        ("short-ner", {"stride": 10}, "0 to 9"),
+        ("short-ner", {"stride": -1}, "stride"),
+        ("short-ner", {"stride": 2, "truncate": False}, "truncate"),
+        ("cls", {"stride": 2}, "classify"),
+    ),
+)
+def test_strides_that_cannot_be(server, model, options, says):
+    answer = infer(server, model, "x", options=options)
+    assert answer.status == 400 and says in answer.error()["message"], answer
+    assert "stride" in answer.error()["param"], answer
 
 
 def test_zero_shot(server):

@@ -15,7 +15,7 @@ void rh_llama_sequence_free(rh_engine *engine, rh_sequence *sequence) {
     rh_llama_slots_release(engine, sequence);
     rh_list_remove(&engine->running, &sequence->node);
   }
-  rh_llama_sampler_free(sequence->sampler);
+  rh_sampler_free(sequence->sampler);
   free(sequence->prompt);
   free(sequence);
 }
@@ -34,9 +34,7 @@ static rh_status start(rh_engine *engine, const rh_run *run, const rh_sequence_l
   sequence->listener = *listener;
   sequence->batch_index = -1;
   rh_status status = rh_llama_prompt_make(engine, run, &sequence->prompt, &sequence->prompt_count, error);
-  if (status == RH_OK) {
-    status = rh_llama_sampler_new(engine, run, sequence->prompt, sequence->prompt_count, &sequence->sampler, error);
-  }
+  if (status == RH_OK) status = rh_llama_sampler_new(engine, run, sequence, error);
   if (status != RH_OK) {
     rh_llama_sequence_free(engine, sequence);
     return status;

@@ -12,6 +12,8 @@
 
 #include "base/list.h"
 #include "engine/engine.h"
+#include "template/template.h"
+#include "sample/sampler.h"
 
 #define RH_LLAMA_CONTEXT_DEFAULT 4096
 #define RH_LLAMA_SLOTS_DEFAULT 4
@@ -28,8 +30,6 @@ typedef struct rh_slot {
   rh_sequence *sequence;  // the run that holds it, or NULL
 } rh_slot;
 
-typedef struct rh_sampler rh_sampler;
-
 struct rh_sequence {
   rh_list_node node;  // in engine->running, oldest first
   rh_slot *slot;
@@ -42,6 +42,7 @@ struct rh_sequence {
   int32_t batch_index;  // where in the batch its logits will be, or -1
   int64_t batch_count;  // how many of its tokens are in the batch
   rh_sampler *sampler;
+  int32_t top_logprobs;  // -1 = no logprobs
 };
 
 // What libllama was built with and may use on this machine. Made once per process.
@@ -63,6 +64,7 @@ struct rh_engine {
   struct ggml_threadpool *pool;  // NULL = llama makes threads as it needs them
 
   const char *chat_template;  // the model's own, or NULL
+  rh_template *template;      // made of it; NULL when it could not be read
   char name[128];             // for messages: the file's name
   int64_t context_size;       // tokens of one request
   int64_t context_trained;
@@ -134,20 +136,17 @@ size_t rh_llama_vocabulary_piece(const rh_engine *engine, llama_token token, cha
 rh_status rh_llama_prompt_make(const rh_engine *engine, const rh_run *run, llama_token **tokens, int64_t *count,
                                rh_error *error);
 
-// template.c: the messages as the model's own chat template writes them. The caller frees *text.
+// template.c: make the template of the model's own text, if it has one. A failure is logged.
+void rh_llama_template_open(rh_engine *engine);
+// The messages as the model's own chat template writes them. The caller frees *text.
 rh_status rh_llama_template_apply(const rh_engine *engine, const rh_prompt *prompt, char **text, size_t *length,
                                   rh_error *error);
 
-// sampler.c: how one run chooses its tokens.
-rh_status rh_llama_sampler_new(const rh_engine *engine, const rh_run *run, const llama_token *prompt,
-                               int64_t prompt_count, rh_sampler **out, rh_error *error);
-void rh_llama_sampler_free(rh_sampler *sampler);  // NULL is allowed
-// Choose from the logits at `index` of the last batch. With logprobs, `top` must have room for RH_TOP_LOGPROBS_MAX and
-// `token` points into it and into the engine's scratch afterwards.
-void rh_llama_sampler_pick(rh_sampler *sampler, rh_engine *engine, int32_t index, rh_token *token, rh_top_logprob *top);
-
-// logprobs.c: the natural logarithm of softmax over `logits`, for one token and the `count` likeliest, best first.
-float rh_llama_logprobs(const float *logits, int32_t vocabulary, llama_token chosen, rh_top_logprob *top, size_t count);
+// sampler.c: the sequence's sampler, from its run and its prompt.
+rh_status rh_llama_sampler_new(const rh_engine *engine, const rh_run *run, rh_sequence *sequence, rh_error *error);
+// Choose the sequence's next token from its logits of the last batch. With logprobs, `top` must have room for
+// RH_TOP_LOGPROBS_MAX and `token` points into it and into the engine's scratch afterwards.
+void rh_llama_sampler_pick(rh_engine *engine, rh_sequence *sequence, rh_token *token, rh_top_logprob *top);
 
 // slots.c
 bool rh_llama_slots_any_free(const rh_engine *engine);

@@ -87,6 +87,7 @@ static rh_status check_model(rh_engine *engine, rh_error *error) {
   }
   engine->vocabulary = llama_vocab_n_tokens(engine->vocab);
   engine->chat_template = llama_model_chat_template(model, NULL);
+  if (generates) rh_llama_template_open(engine);
   engine->context_trained = llama_model_n_ctx_train(model);
   engine->sliding_window = llama_model_n_swa(model);
   return RH_OK;
@@ -266,6 +267,7 @@ void rh_llama_unload(rh_engine *engine) {
   if (engine->batch.token) llama_batch_free(engine->batch);
   for (size_t i = 0; engine->slots && i < engine->slot_count; i++) free(engine->slots[i].tokens);
   free(engine->slots);
+  rh_template_free(engine->template);
   free(engine->end_tokens);
   free(engine->pieces);
   free(engine->config);

@@ -70,7 +70,7 @@ static void deliver(rh_engine *engine, rh_sequence *sequence) {
   const rh_sequence_listener *listener = &sequence->listener;
   rh_token token;
   rh_top_logprob top[RH_TOP_LOGPROBS_MAX];
-  rh_llama_sampler_pick(sequence->sampler, engine, sequence->batch_index, &token, top);
+  rh_llama_sampler_pick(engine, sequence, &token, top);
   sequence->decoding = true;
   sequence->next = token.id;
   engine->counts.generated_tokens++;

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Purpose: chat messages as the text the model was trained on, by the model's own chat template.
-// Data owned: none; the text belongs to the caller.
+// Data owned: makes the engine's template at load (load.c frees it); the text belongs to the caller.
 // Threads: the engine thread.
-// Not here: a template language. llama recognizes the well-known templates by their text and writes them itself; what a
-// template adds of its own accord (a default system message, say) is therefore not written.
+// Not here: the template language (src/template). Where it cannot read a template, llama writes the messages: it
+// recognizes well-known templates by their text, but what they add of their own accord is not written then.
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "engine/llama/internal.h"
+
+// Much more text than any context holds.
+#define TEXT_BYTES_MAX ((size_t)64 << 20)
+#define SPECIAL_BYTES_MAX 256
 
 // Room for the marks around one message; the exact need is asked for when this is too little.
 #define MARK_BYTES 96
@@ -41,6 +46,7 @@ static void trim_special(const rh_engine *engine, char *text, size_t *length) {
   text[*length] = '\0';
 }
 
+// By llama's own knowledge of templates.
 static rh_status write_text(const rh_engine *engine, const struct llama_chat_message *messages, size_t count,
                             size_t guess, char **out, size_t *length, rh_error *error) {
   size_t size = guess;
@@ -65,12 +71,8 @@ static rh_status write_text(const rh_engine *engine, const struct llama_chat_mes
   return rh_fail(error, RH_INTERNAL, "the chat template of %s changed its mind about its length", engine->name);
 }
 
-rh_status rh_llama_template_apply(const rh_engine *engine, const rh_prompt *prompt, char **text, size_t *length,
-                                  rh_error *error) {
-  if (!engine->chat_template) {
-    return rh_fail(error, RH_UNSUPPORTED, "the model %s has no chat template; " ELSEWHERE, engine->name);
-  }
-  if (prompt->count == 0) return rh_fail_param(error, RH_INVALID, "messages", "there are no messages");
+static rh_status apply_known(const rh_engine *engine, const rh_prompt *prompt, char **text, size_t *length,
+                             rh_error *error) {
   struct llama_chat_message *messages = calloc(prompt->count, sizeof *messages);
   if (!messages) return out_of_memory(error);
   size_t guess = 1024;
@@ -81,6 +83,53 @@ rh_status rh_llama_template_apply(const rh_engine *engine, const rh_prompt *prom
   }
   rh_status status = write_text(engine, messages, prompt->count, guess, text, length, error);
   free(messages);
+  return status;
+}
+
+// The text of a special token; NULL where the model has none.
+static const char *special_text(const rh_engine *engine, llama_token token, char out[SPECIAL_BYTES_MAX]) {
+  int32_t size = token < 0 ? -1 : llama_token_to_piece(engine->vocab, token, out, SPECIAL_BYTES_MAX - 1, 0, true);
+  if (size < 0) return NULL;
+  out[size] = '\0';
+  return out;
+}
+
+static rh_status apply_template(const rh_engine *engine, const rh_prompt *prompt, char **text, size_t *length,
+                                rh_error *error) {
+  char bos[SPECIAL_BYTES_MAX], eos[SPECIAL_BYTES_MAX], pad[SPECIAL_BYTES_MAX];
+  rh_chat_tokens tokens = {.bos = special_text(engine, llama_vocab_bos(engine->vocab), bos),
+                           .eos = special_text(engine, llama_vocab_eos(engine->vocab), eos),
+                           .pad = special_text(engine, llama_vocab_pad(engine->vocab), pad)};
+  rh_dynbuf out;
+  rh_error reason = {0};
+  rh_dynbuf_init(&out, TEXT_BYTES_MAX);
+  rh_status status = rh_chat_render(engine->template, prompt->messages, prompt->count, &tokens, &out, &reason);
+  if (status == RH_OK) {
+    *text = rh_dynbuf_take(&out, length);
+    return *text ? RH_OK : out_of_memory(error);
+  }
+  rh_dynbuf_free(&out);
+  return rh_fail_param(error, status, "messages", "%s", reason.message);
+}
+
+rh_status rh_llama_template_apply(const rh_engine *engine, const rh_prompt *prompt, char **text, size_t *length,
+                                  rh_error *error) {
+  if (!engine->chat_template) {
+    return rh_fail(error, RH_UNSUPPORTED, "the model %s has no chat template; " ELSEWHERE, engine->name);
+  }
+  if (prompt->count == 0) return rh_fail_param(error, RH_INVALID, "messages", "there are no messages");
+  rh_status status = engine->template ? apply_template(engine, prompt, text, length, error)
+                                      : apply_known(engine, prompt, text, length, error);
   if (status == RH_OK) trim_special(engine, *text, length);
   return status;
+}
+
+// A template that cannot be read is no reason not to load: llama may know it, and prompts need none.
+void rh_llama_template_open(rh_engine *engine) {
+  rh_error reason = {0};
+  if (!engine->chat_template) return;
+  rh_status status = rh_template_new(engine->chat_template, strlen(engine->chat_template), &engine->template, &reason);
+  if (status == RH_OK) return;
+  RH_LOG(RH_LOG_WARN, "the model's own chat template is not used; llama.cpp writes the messages if it knows the model",
+         rh_log_str("model", engine->name), rh_log_str("reason", reason.message));
 }

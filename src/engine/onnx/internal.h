@@ -67,10 +67,14 @@ struct rh_engine {
   rh_tensor *results;
   rh_arena *scratch;  // strings, and what must be copied
 
+  struct rh_generator *generator;  // NULL: it does not generate, for the reason in not_generator
+  char not_generator[512];
+
   char description[128];
+  char quantization[32];  // what the load says of it; "" = unknown
   char device[64];
   char acceleration[128];
-  char fallback[256];
+  char fallback[512];
   int64_t bytes;
   int64_t threads;
   double load_ms;
@@ -115,6 +119,20 @@ OrtStatus *rh_ort_kept_write(const OrtApi *api, OrtSessionOptions *options, cons
 void rh_ort_kept_done(const char *unfinished, const char *path, bool well);
 void rh_ort_kept_remove(const char *path);
 
+// Where the comparison of two graphs (accuracy.c) is remembered. `options`: those of the load.
+bool rh_ort_kept_verdict_path(const rh_ort_library *library, const rh_onnx_options *options, const char *graph,
+                              const char *variant, char *out, size_t size);
+void rh_ort_kept_verdict_room(const char *path);  // the oldest of too many goes
+
+// accuracy.c: how alike two graphs of one model answer.
+typedef struct rh_ort_accuracy {
+  bool vectors;  // `value` is the least cosine of their vectors; else the largest difference of a probability
+  double value;
+} rh_ort_accuracy;
+// RH_CANCELLED; otherwise a failure says why nothing can be measured.
+rh_status rh_ort_accuracy_measure(rh_engine *graph, rh_engine *variant, bool (*progress)(void *ctx, double fraction),
+                                  void *progress_ctx, rh_ort_accuracy *out, rh_error *error);
+
 // graph.c: the ports of engine->session into engine->graph.
 rh_status rh_ort_graph_read(rh_engine *engine, rh_error *error);
 // "input_ids int64[batch,sequence], mask int64[batch,sequence]" for messages.
@@ -123,9 +141,12 @@ void rh_ort_port_text(const rh_graph_port *port, char *out, size_t size);
 
 // tensors.c
 rh_dtype rh_ort_dtype(ONNXTensorElementDataType type);
+ONNXTensorElementDataType rh_ort_element(rh_dtype type);
 const char *rh_ort_foreign_type(ONNXTensorElementDataType type);  // "float8e4m3fn": one that rh_dtype lacks
 // A value that reads the tensor's own bytes, which must stay until it is released.
 rh_status rh_ort_value_make(rh_engine *engine, const rh_tensor *tensor, OrtValue **out, rh_error *error);
+// Name, type and shape of a value alone.
+rh_status rh_ort_value_shape(rh_engine *engine, const char *name, OrtValue *value, rh_tensor *out, rh_error *error);
 // What a value holds. Its bytes are the value's own, or lie in engine->scratch.
 rh_status rh_ort_value_read(rh_engine *engine, const char *name, OrtValue *value, rh_tensor *out, rh_error *error);
 
@@ -134,10 +155,14 @@ rh_status rh_ort_run(rh_engine *engine, const rh_tensor *inputs, size_t input_co
                      size_t wanted_count, const rh_tensor **outputs, size_t *output_count, rh_error *error);
 void rh_ort_run_forget(rh_engine *engine);  // the last run's results
 
-// load.c
+// load.c: the graph that the path names, and nothing else.
+rh_status rh_ort_load_graph(const rh_load *load, bool (*progress)(void *ctx, double fraction), void *progress_ctx,
+                            rh_engine **out, rh_error *error);
+void rh_ort_unload(rh_engine *engine);
+
+// variant.c: that graph, or its variant with int8 weights.
 rh_status rh_ort_load(const rh_load *load, bool (*progress)(void *ctx, double fraction), void *progress_ctx,
                       rh_engine **out, rh_error *error);
-void rh_ort_unload(rh_engine *engine);
 
 // describe.c
 void rh_ort_describe(const rh_engine *engine, rh_model_info *info);

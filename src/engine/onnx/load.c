@@ -19,7 +19,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "engine/onnx/internal.h"
+#include "engine/onnx/generate/generate.h"
 
 #define ARENA_BYTES_MAX ((size_t)64 << 20)
 #define SCRATCH_BYTES_MAX ((size_t)2 << 30)
@@ -64,11 +64,9 @@ static char *join(const char *folder, const char *name) {
 
 // genai_config.json stands for its decoder's graph.
 static rh_status read_genai(const char *path, char **graph, rh_error *error) {
-  rh_dynbuf text;
-  rh_dynbuf_init(&text, CONFIG_BYTES_MAX);
-  rh_status status = rh_file_read(path, &text, error);
-  json_t *config = status == RH_OK ? rh_json_parse(rh_dynbuf_data(&text), text.length, error) : NULL;
-  rh_dynbuf_free(&text);
+  json_t *config = NULL;
+  rh_status status = rh_json_read_file(path, CONFIG_BYTES_MAX, &config, error);
+  if (status != RH_OK) return status;
   const json_t *decoder = json_object_get(json_object_get(config, "model"), "decoder");
   const char *name = json_string_value(json_object_get(decoder, "filename"));
   if (!name || name[0] == '/' || strstr(name, "..")) {
@@ -170,12 +168,13 @@ static rh_status build(rh_engine *engine, const rh_load *load, bool (*progress)(
   engine->bytes += bytes_beside(engine->path);
   status = rh_ort_session_make(engine, load, progress, progress_ctx, error);
   if (status == RH_OK) status = rh_ort_graph_read(engine, error);
+  if (status == RH_OK) status = rh_gen_make(engine, error);
   if (status == RH_OK) read_description(engine);
   return status;
 }
 
-rh_status rh_ort_load(const rh_load *load, bool (*progress)(void *ctx, double fraction), void *progress_ctx,
-                      rh_engine **out, rh_error *error) {
+rh_status rh_ort_load_graph(const rh_load *load, bool (*progress)(void *ctx, double fraction), void *progress_ctx,
+                            rh_engine **out, rh_error *error) {
   assert(load && load->path && out);
   *out = NULL;
   uint64_t begin = rh_clock_now_ns();
@@ -187,6 +186,7 @@ rh_status rh_ort_load(const rh_load *load, bool (*progress)(void *ctx, double fr
   if (!engine) return rh_fail(error, RH_NO_MEMORY, "no memory to load %s", load->path);
   engine->library = library;
   engine->options = load->options;
+  (void)rh_text_copy(engine->quantization, sizeof engine->quantization, load->quantization ? load->quantization : "");
   status = build(engine, load, progress, progress_ctx, error);
   if (status != RH_OK) {
     rh_ort_unload(engine);
@@ -199,6 +199,7 @@ rh_status rh_ort_load(const rh_load *load, bool (*progress)(void *ctx, double fr
 
 void rh_ort_unload(rh_engine *engine) {
   if (!engine) return;
+  rh_gen_free(engine);
   if (engine->scratch) rh_ort_run_forget(engine);
   if (engine->session) engine->library->api->ReleaseSession(engine->session);
   rh_arena_free(engine->scratch);

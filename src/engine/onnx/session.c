@@ -138,11 +138,18 @@ static OrtStatus *set_memory(const OrtApi *api, OrtSessionOptions *to, const rh_
   return status;
 }
 
+// Without VNNI sums of products of unsigned and signed bytes overflow; then signed weights are shifted to unsigned ones. It
+// does nothing elsewhere.
+static OrtStatus *set_precision(const OrtApi *api, OrtSessionOptions *to) {
+  return api->AddSessionConfigEntry(to, "session.x64quantprecision", "1");
+}
+
 static rh_status make_options(rh_engine *engine, bool shared, OrtSessionOptions **out, rh_error *error) {
   const OrtApi *api = engine->library->api;
   OrtStatus *status = api->CreateSessionOptions(out);
   if (!status) status = set_threads(api, *out, engine, shared);
   if (!status) status = set_memory(api, *out, &engine->options.onnx);
+  if (!status) status = set_precision(api, *out);
   if (!status) status = api->SetSessionGraphOptimizationLevel(*out, level_of(&engine->options.onnx));
   return status ? rh_ort_fail(status, RH_LOAD_FAILED, error, "the session's options") : RH_OK;
 }
