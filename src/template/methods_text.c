@@ -27,7 +27,7 @@ static bool recase(tpl_render *render, tpl_value self, char how, tpl_value *out)
     uint32_t code = rh_tpl_decode_utf8(self.as.text + at, self.length - at, &used);
     bool is_lower = rh_tpl_char_is(code, TPL_LOWER), is_upper = rh_tpl_char_is(code, TPL_UPPER);
     bool to_upper = how == 's' ? is_lower : how == 't' ? !inside : at == 0;
-    rh_tpl_write_case(tpl_text(self.as.text + at, used), to_upper, &buffer);
+    (void)rh_tpl_write_case_at(self, at, to_upper, inside, &buffer);
     inside = is_lower || is_upper || rh_tpl_char_is(code, TPL_TITLE);
   }
   return rh_tpl_text_take(render, &buffer, out);

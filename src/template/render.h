@@ -112,6 +112,8 @@ bool rh_tpl_write_spec(tpl_render *render, tpl_value value, const char *spec, si
 bool rh_tpl_escape(tpl_render *render, tpl_value text, tpl_value *out);  // for HTML; gives markup
 bool rh_tpl_change_case(tpl_render *render, tpl_value text, bool upper, tpl_value *out);
 void rh_tpl_write_case(tpl_value text, bool upper, rh_dynbuf *out);
+// One character; gives its bytes. `after_letter`: what a sigma becomes depends on its neighbours.
+size_t rh_tpl_write_case_at(tpl_value text, size_t at, bool upper, bool after_letter, rh_dynbuf *out);
 bool rh_tpl_join(tpl_render *render, tpl_value separator, const tpl_list *items, bool strings, tpl_value *out);
 bool rh_tpl_replace(tpl_render *render, tpl_value text, tpl_value from, tpl_value to, int64_t most, tpl_value *out);
 bool rh_tpl_split_lines(tpl_render *render, tpl_value text, bool keep, tpl_list **out);

@@ -20,8 +20,7 @@ static bool is_letter_at(tpl_value text, size_t at) {
 }
 
 // A sigma at the end of a word has a form of its own.
-static void put_lower(uint32_t code, tpl_value text, size_t at, size_t next, bool after_letter, rh_dynbuf *out) {
-  (void)at;
+static void put_lower(uint32_t code, tpl_value text, size_t next, bool after_letter, rh_dynbuf *out) {
   if (code == 0x130) {
     put('i', out);
     put(0x307, out);
@@ -32,18 +31,24 @@ static void put_lower(uint32_t code, tpl_value text, size_t at, size_t next, boo
   }
 }
 
+size_t rh_tpl_write_case_at(tpl_value text, size_t at, bool upper, bool after_letter, rh_dynbuf *out) {
+  size_t used;
+  uint32_t code = rh_tpl_decode_utf8(text.as.text + at, text.length - at, &used);
+  if (!upper) {
+    put_lower(code, text, at + used, after_letter, out);
+  } else if (code == 0xDF) {
+    (void)rh_dynbuf_append_text(out, "SS");
+  } else {
+    put((uint32_t)utf8proc_toupper((utf8proc_int32_t)code), out);
+  }
+  return used;
+}
+
 void rh_tpl_write_case(tpl_value text, bool upper, rh_dynbuf *out) {
-  bool after_letter = false;
-  for (size_t at = 0, used; at < text.length; at += used) {
-    uint32_t code = rh_tpl_decode_utf8(text.as.text + at, text.length - at, &used);
-    if (!upper) {
-      put_lower(code, text, at, at + used, after_letter, out);
-    } else if (code == 0xDF) {
-      (void)rh_dynbuf_append_text(out, "SS");
-    } else {
-      put((uint32_t)utf8proc_toupper((utf8proc_int32_t)code), out);
-    }
-    after_letter = rh_tpl_char_is(code, TPL_ALPHA);
+  for (size_t at = 0, before = 0; at < text.length;) {
+    bool after_letter = at > 0 && is_letter_at(text, before);
+    before = at;
+    at += rh_tpl_write_case_at(text, at, upper, after_letter, out);
   }
 }
 

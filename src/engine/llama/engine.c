@@ -28,7 +28,7 @@ static rh_status start(rh_engine *engine, const rh_run *run, const rh_sequence_l
                          engine->name);
   }
   // First, because a waiting run is started again and again and must not be tokenized each time.
-  if (!rh_llama_slots_any_free(engine)) return RH_AGAIN;
+  if (!rh_prefix_any_free(engine->slots, engine->slot_count)) return RH_AGAIN;
   rh_sequence *sequence = calloc(1, sizeof *sequence);
   if (!sequence) return rh_fail(error, RH_NO_MEMORY, "not enough memory for a sequence");
   sequence->listener = *listener;

@@ -11,9 +11,11 @@
 #include <llama.h>
 
 #include "base/list.h"
+#include "engine/common/fit.h"
+#include "engine/common/prefix.h"
 #include "engine/engine.h"
-#include "template/template.h"
 #include "sample/sampler.h"
+#include "template/template.h"
 
 #define RH_LLAMA_CONTEXT_DEFAULT 4096
 #define RH_LLAMA_SLOTS_DEFAULT 4
@@ -23,12 +25,8 @@
 #define RH_LLAMA_EMBED_SLOTS 64  // runs of a model that gives vectors
 #define RH_LLAMA_EMBED_TEXTS 64  // texts of one of its batches
 
-typedef struct rh_slot {
-  llama_token *tokens;  // in the KV cache, in order; room for a whole context
-  int64_t count;
-  uint64_t last_used;     // engine->use_clock when the last run ended; 0 = never
-  rh_sequence *sequence;  // the run that holds it, or NULL
-} rh_slot;
+// One of llama's sequence ids, told by the place among engine->slots; the run that holds it is an rh_sequence.
+typedef rh_prefix rh_slot;
 
 struct rh_sequence {
   rh_list_node node;  // in engine->running, oldest first
@@ -149,7 +147,6 @@ rh_status rh_llama_sampler_new(const rh_engine *engine, const rh_run *run, rh_se
 void rh_llama_sampler_pick(rh_engine *engine, rh_sequence *sequence, rh_token *token, rh_top_logprob *top);
 
 // slots.c
-bool rh_llama_slots_any_free(const rh_engine *engine);
 // Give a free slot to `sequence`, keeping in its cache what can be kept of the prompt when `reuse`.
 void rh_llama_slots_claim(rh_engine *engine, rh_sequence *sequence, bool reuse);
 void rh_llama_slots_release(rh_engine *engine, rh_sequence *sequence);

@@ -3,51 +3,28 @@
 // Purpose: the tokens of a prompt, and whether prompt and answer fit in the context.
 // Data owned: none; the tokens belong to the caller.
 // Threads: the engine thread.
-// Not here: cutting prompts. One that does not fit is refused with the numbers; which part to leave out is the client's
-// decision.
+// Not here: cutting prompts, and the words of a refusal (engine/common/fit.c).
 #include <ctype.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/llama/internal.h"
 
-// The part of the request at fault, for error messages.
-static const char *param_of(const rh_prompt *prompt) {
-  return prompt->kind == RH_PROMPT_MESSAGES ? "messages" : "prompt";
+static rh_context_size size_of(const rh_engine *engine) {
+  return (rh_context_size){
+      .tokens = engine->context_size, .trained = engine->context_trained, .vocabulary = engine->vocabulary};
 }
 
 static rh_status overflow(const rh_engine *engine, const rh_run *run, int64_t count, const char *qualifier,
                           rh_error *error) {
-  long long tokens = (long long)count;
-  long long asked = (long long)run->generate.max_tokens;
-  long long context = (long long)engine->context_size;
-  char larger[128] = "start the model with a larger context";
-  if (engine->context_trained > engine->context_size) {
-    (void)snprintf(larger, sizeof larger, "start the model with a larger context (it was trained for %lld)",
-                   (long long)engine->context_trained);
-  }
-  if (tokens >= context) {
-    return rh_fail_param(error, RH_CONTEXT_OVERFLOW, param_of(&run->prompt),
-                         "the prompt has %s%lld tokens, but the context of this model here is %lld tokens and the "
-                         "answer needs room in it too; shorten the prompt or %s",
-                         qualifier, tokens, context, larger);
-  }
-  // A client's max_tokens may be any number; the sum must not overflow.
-  long long together = asked > LLONG_MAX - tokens ? LLONG_MAX : tokens + asked;
-  return rh_fail_param(error, RH_CONTEXT_OVERFLOW, "max_tokens",
-                       "the prompt has %s%lld tokens and max_tokens asks for %lld more, together %lld, but the context "
-                       "of this model here is %lld tokens; shorten the prompt, lower max_tokens to %lld or less, or %s",
-                       qualifier, tokens, asked, together, context, context - tokens, larger);
+  rh_context_size size = size_of(engine);
+  return rh_prompt_overflow(&size, run, count, qualifier, error);
 }
 
-// Prompt and answer together must fit; an answer of unknown length needs one token at least.
 static rh_status check_fit(const rh_engine *engine, const rh_run *run, int64_t count, const char *qualifier,
                            rh_error *error) {
-  int64_t answer = run->generate.max_tokens > 0 ? run->generate.max_tokens : 1;
-  if (count < engine->context_size && answer <= engine->context_size - count) return RH_OK;
-  return overflow(engine, run, count, qualifier, error);
+  rh_context_size size = size_of(engine);
+  return rh_prompt_check_fit(&size, run, count, qualifier, error);
 }
 
 // Refuse a hopelessly long text before the tokenizer spends seconds on it: no token stands for more than
@@ -70,7 +47,7 @@ static size_t count_space(const rh_engine *engine, const char *text, size_t leng
 static rh_status tokenize(const rh_engine *engine, const rh_run *run, const char *text, size_t length,
                           llama_token *tokens, int64_t *count, rh_error *error) {
   if (length > INT32_MAX) {
-    return rh_fail_param(error, RH_TOO_LARGE, param_of(&run->prompt), "the prompt is larger than 2 GiB");
+    return rh_fail_param(error, RH_TOO_LARGE, rh_prompt_param(&run->prompt), "the prompt is larger than 2 GiB");
   }
   // Text may spell special tokens, as llama-server allows for chats and completions alike.
   int32_t room = (int32_t)engine->context_size;
@@ -110,30 +87,13 @@ static rh_status from_messages(const rh_engine *engine, const rh_run *run, llama
   return status;
 }
 
-static rh_status from_tokens(const rh_engine *engine, const rh_run *run, llama_token *tokens, int64_t *count,
-                             rh_error *error) {
-  const rh_prompt *prompt = &run->prompt;
-  if (prompt->count >= (size_t)engine->context_size) return overflow(engine, run, (int64_t)prompt->count, "", error);
-  for (size_t i = 0; i < prompt->count; i++) {
-    if (prompt->tokens[i] < 0 || prompt->tokens[i] >= engine->vocabulary) {
-      return rh_fail_param(error, RH_INVALID, "prompt",
-                           "token %d at place %zu of the prompt is not in this model's "
-                           "vocabulary (0 to %d); were these ids made by another model's tokenizer?",
-                           prompt->tokens[i], i, engine->vocabulary - 1);
-    }
-    tokens[i] = prompt->tokens[i];
-  }
-  *count = (int64_t)prompt->count;
-  return RH_OK;
-}
-
 // A model must have something to go on from.
 static rh_status fill_empty(const rh_engine *engine, const rh_run *run, llama_token *tokens, int64_t *count,
                             rh_error *error) {
   if (*count > 0) return RH_OK;
   llama_token bos = llama_vocab_bos(engine->vocab);
   if (bos < 0) {
-    return rh_fail_param(error, RH_INVALID, param_of(&run->prompt),
+    return rh_fail_param(error, RH_INVALID, rh_prompt_param(&run->prompt),
                          "the prompt is empty, and this model has no begin-of-text token that could stand in for it");
   }
   tokens[0] = bos;
@@ -145,12 +105,13 @@ rh_status rh_llama_prompt_make(const rh_engine *engine, const rh_run *run, llama
                                rh_error *error) {
   llama_token *room = malloc((size_t)engine->context_size * sizeof *room);
   if (!room) return rh_fail(error, RH_NO_MEMORY, "not enough memory for the prompt's tokens");
+  rh_context_size size = size_of(engine);
   *count = 0;
   rh_status status = RH_INTERNAL;
   switch (run->prompt.kind) {
     case RH_PROMPT_MESSAGES: status = from_messages(engine, run, room, count, error); break;
     case RH_PROMPT_TEXT: status = from_text(engine, run, room, count, error); break;
-    case RH_PROMPT_TOKENS: status = from_tokens(engine, run, room, count, error); break;
+    case RH_PROMPT_TOKENS: status = rh_prompt_take_tokens(&size, run, room, count, error); break;
   }
   if (status == RH_OK) status = fill_empty(engine, run, room, count, error);
   if (status == RH_OK) status = check_fit(engine, run, *count, "", error);

@@ -10,20 +10,6 @@
 
 static llama_seq_id id_of(const rh_engine *engine, const rh_slot *slot) { return (llama_seq_id)(slot - engine->slots); }
 
-static int64_t common_prefix(const rh_slot *slot, const llama_token *prompt, int64_t count) {
-  int64_t most = slot->count < count ? slot->count : count;
-  int64_t same = 0;
-  while (same < most && slot->tokens[same] == prompt[same]) same++;
-  return same;
-}
-
-bool rh_llama_slots_any_free(const rh_engine *engine) {
-  for (size_t i = 0; i < engine->slot_count; i++) {
-    if (!engine->slots[i].sequence) return true;
-  }
-  return false;
-}
-
 // Does the cache still hold all that a token at position `keep` will look at? A model with sliding windows drops older
 // positions, a recurrent one holds only its last state; llama tells by the smallest position it has.
 static bool is_visible(const rh_engine *engine, const rh_slot *slot, int64_t keep) {
@@ -37,25 +23,12 @@ void rh_llama_slots_clear(rh_engine *engine, rh_slot *slot) {
   slot->count = 0;
 }
 
-// The free slot that holds most of the prompt; among equals the one whose content was left longest ago.
-static rh_slot *choose(rh_engine *engine, const rh_sequence *sequence, bool reuse, int64_t *held) {
-  rh_slot *best = NULL;
-  for (size_t i = 0; i < engine->slot_count; i++) {
-    rh_slot *slot = &engine->slots[i];
-    if (slot->sequence) continue;
-    int64_t same = reuse ? common_prefix(slot, sequence->prompt, sequence->prompt_count) : 0;
-    if (!best || same > *held || (same == *held && slot->last_used < best->last_used)) {
-      best = slot;
-      *held = same;
-    }
-  }
-  return best;
-}
-
 void rh_llama_slots_claim(rh_engine *engine, rh_sequence *sequence, bool reuse) {
   int64_t keep = 0;
-  rh_slot *slot = choose(engine, sequence, reuse, &keep);
-  assert(slot && "the caller has asked whether a slot is free");
+  size_t index =
+      rh_prefix_choose(engine->slots, engine->slot_count, sequence->prompt, sequence->prompt_count, reuse, &keep);
+  assert(index < engine->slot_count && "the caller has asked whether a slot is free");
+  rh_slot *slot = &engine->slots[index];
   // At least one token must be computed: its logits choose the first token of the answer.
   if (keep == sequence->prompt_count) keep--;
   if (keep > 0 && !is_visible(engine, slot, keep)) keep = 0;
@@ -69,13 +42,13 @@ void rh_llama_slots_claim(rh_engine *engine, rh_sequence *sequence, bool reuse) 
       rh_llama_slots_clear(engine, slot);
     }
   }
-  slot->sequence = sequence;
+  slot->holder = sequence;
   sequence->slot = slot;
 }
 
 void rh_llama_slots_release(rh_engine *engine, rh_sequence *sequence) {
-  assert(sequence->slot && sequence->slot->sequence == sequence);
-  sequence->slot->sequence = NULL;
+  assert(sequence->slot && sequence->slot->holder == sequence);
+  sequence->slot->holder = NULL;
   sequence->slot->last_used = ++engine->use_clock;
   sequence->slot = NULL;
 }
