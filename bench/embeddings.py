@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Embeddings a second: ours on ONNX Runtime and on llama.cpp, against llama-server's embedding mode and, where a Python that has
-it is named, fastembed (ONNX Runtime and Hugging Face's tokenizers in one process, without a server). All compute
+"""Embeddings a second: ours on ONNX Runtime and on llama.cpp, against llama-server's embedding mode, fastembed (ONNX Runtime
+and Hugging Face's tokenizers) and sentence-transformers (PyTorch), the two in one process without a server (peers.py). All compute
 all-MiniLM-L6-v2 in 32-bit floats with the same number of threads, and take turns."""
 
-import json
-import os
 import random
 import statistics
 import subprocess
 from pathlib import Path
 
+import peers
 from load import text
 from servers import LlamaServer, Roundhouse
 
@@ -18,8 +17,7 @@ MODEL = ROOT / "deps/models/all-minilm-l6-v2"
 PYTHON = ROOT / "deps/venv/bin/python"
 PATH = "/v1/embeddings"
 CLIENTS = (1, 16)
-# A Python with the package fastembed; without it that column stays empty.
-PEER_PYTHON = os.environ.get("RH_BENCH_PEER_PYTHON")
+PEERS = ("llama-server", "fastembed", "sentence-transformers")
 
 
 def prepare(setup):
@@ -50,39 +48,46 @@ class LlamaEmbeddings(LlamaServer):
         self.command += ["--embedding", "--pooling", "mean", "-b", "2048", "-ub", "2048"]
 
 
-class Peer:
-    """fastembed in a process that reads texts from a file and says how long it took."""
-
-    name = "fastembed"
-    script = """
+FASTEMBED = """
 import json, sys, time
 from fastembed import TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
-folder, threads, path, batch = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 TextEmbedding.add_custom_model(model="local/minilm", pooling=PoolingType.MEAN, normalization=True,
     sources=ModelSource(url="none"), dim=384, model_file="model.onnx")
-model = TextEmbedding("local/minilm", specific_model_path=folder, threads=threads)
-texts = json.load(open(path))
-list(model.embed(texts[:8], batch_size=batch))
-began = time.perf_counter()
-if batch == 1:
-    for text in texts: list(model.embed([text], batch_size=1))
-else:
-    list(model.embed(texts, batch_size=batch))
-print(json.dumps({"seconds": time.perf_counter() - began}))
+model = TextEmbedding("local/minilm", specific_model_path=sys.argv[1], threads=int(sys.argv[2]))
+def answer(work):
+    texts, batch = work["texts"], work["batch"]
+    list(model.embed(texts[:8], batch_size=batch))
+    began = time.perf_counter()
+    for at in range(0, len(texts), batch):
+        list(model.embed(texts[at:at + batch], batch_size=batch))
+    return {"seconds": time.perf_counter() - began}
 """
 
-    def __init__(self, folder, threads):
-        self.folder, self.threads = folder, threads
+SENTENCE_TRANSFORMERS = """
+import json, sys, time
+import torch
+from sentence_transformers import SentenceTransformer
+torch.set_num_threads(int(sys.argv[2]))
+model = SentenceTransformer(sys.argv[1], device="cpu")
+def answer(work):
+    texts, batch = work["texts"], work["batch"]
+    model.encode(texts[:8], batch_size=batch, show_progress_bar=False)
+    began = time.perf_counter()
+    for at in range(0, len(texts), batch):
+        model.encode(texts[at:at + batch], batch_size=batch, show_progress_bar=False)
+    return {"seconds": time.perf_counter() - began}
+"""
 
-    def rate(self, lines, clients):
-        path = self.folder / "texts.json"
-        path.write_text(json.dumps(lines))
-        command = [PEER_PYTHON, "-c", self.script, self.folder / "onnx", self.threads, path, clients]
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-        if done.returncode != 0:
-            raise SystemExit(f"fastembed: {done.stderr[-2000:]}")
-        return len(lines) / json.loads(done.stdout)["seconds"]
+
+def package_peers(folder, threads):
+    """Each gets batches of as many texts as there are clients: that many are under way at once."""
+    found = []
+    if peers.has("fastembed"):
+        found.append(peers.Peer("fastembed", FASTEMBED, folder / "onnx", threads))
+    if peers.has("sentence_transformers"):
+        found.append(peers.Peer("sentence-transformers", SENTENCE_TRANSFORMERS, MODEL, threads))
+    return found
 
 
 # llama-server closes a connection after a hundred requests.
@@ -109,7 +114,7 @@ def embeddings(setup):
         threads=setup.threads, preload=False, keep_alive="forever",
     )  # fmt: skip
     theirs = LlamaEmbeddings(setup.llama_server, folder / "minilm.gguf", setup.threads) if setup.llama_server else None
-    peer = Peer(folder, setup.threads) if PEER_PYTHON else None
+    packages = package_peers(folder, setup.threads)
     raw = {}
     with ours:
         ours.wait_ready()
@@ -126,12 +131,15 @@ def embeddings(setup):
                             took.setdefault(name, []).append(rate(setup, ours, name, lines, clients))
                         if theirs:
                             took.setdefault("llama-server", []).append(rate(setup, theirs, "x", lines, clients))
-                        if peer:
-                            took.setdefault("fastembed", []).append(peer.rate(lines, clients))
+                        for peer in packages:
+                            seconds = peer.ask(texts=lines, batch=clients)["seconds"]
+                            took.setdefault(peer.name, []).append(len(lines) / seconds)
                         setup.say(f"  {kind}, {clients} clients: {took}")
         finally:
             if theirs:
                 theirs.__exit__()
+            for peer in packages:
+                peer.close()
     return {"rounds": rounds, "rows": [row_of(kind, clients, took) for (kind, clients), took in raw.items()]}
 
 
@@ -139,7 +147,7 @@ def row_of(kind, clients, took):
     row = {"texts": kind, "clients": clients}
     for name, rates in took.items():
         row[name] = statistics.median(rates)
-    best = [took[name] for name in ("llama-server", "fastembed") if name in took]
+    best = [took[name] for name in PEERS if name in took]
     if best:
         ours = [max(a, b) for a, b in zip(took["onnx"], took["gguf"])]
         row["ratio"] = statistics.median([mine / max(others) for mine, *others in zip(ours, *best)])

@@ -2,38 +2,31 @@
 """Generated tokens a second on ONNX: ours through its server, against onnxruntime-genai in a process of its own, without a
 server. Both run the same folder (SmolLM2-135M, GroupQueryAttention, int4 or float32 weights) with the same number of threads, and take turns."""
 
-import json
-import os
 import statistics
 import subprocess
-import sys
 from pathlib import Path
 
+import peers
 from load import text
+from peers import Peer
 from sections import completion_body, decode_wave, median, prefill
 from servers import Roundhouse
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = ROOT / "deps/venv/bin/python"
-# A Python with the package onnxruntime-genai.
-PEER_PYTHON = os.environ.get("RH_BENCH_PEER_PYTHON")
 CONTEXT = 2048
 
 
 def prepare(setup, weights):
     folder = setup.build / "bench" / f"smollm2-{weights}"
     if not (folder / "genai_config.json").exists():
-        sys.path.insert(0, str(ROOT / "tests" / "tools"))
         code = f"import sys; sys.path.insert(0, {str(ROOT / 'tests/tools')!r}); import make_decoder_onnx as m; "
         code += f"m.make_smollm2({str(folder)!r}, 'genai', weights={weights!r})"
         subprocess.run([str(PYTHON), "-c", code], check=True)
     return folder
 
 
-class Genai:
-    """onnxruntime-genai; a line of JSON in, one out. Not a server: nothing is sent, queued or streamed."""
-
-    name = "onnxruntime-genai"
+class Genai(Peer):
     script = """
 import json, sys, time
 import onnxruntime_genai as og
@@ -41,60 +34,38 @@ config = og.Config(sys.argv[1])
 config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": int(sys.argv[2])}}}}))
 model = og.Model(config)
 tokenizer = og.Tokenizer(model)
-print("ready", flush=True)
-for line in sys.stdin:
-    work = json.loads(line)
+def answer(work):
     began = time.perf_counter()
     prompts = work["prompts"]
     ids = tokenizer.encode_batch(prompts) if len(prompts) > 1 else tokenizer.encode(prompts[0])
-    width = ids.shape()[-1] if hasattr(ids, "shape") and callable(ids.shape) else (ids.shape[-1] if hasattr(ids, "shape") else len(ids))
+    shape = ids.shape() if callable(ids.shape) else ids.shape
+    length = int(shape[-1]) + work["tokens"]
     params = og.GeneratorParams(model)
-    length = int(width) + work["tokens"]
     params.set_search_options(max_length=length, min_length=length, batch_size=len(prompts), do_sample=False)
     generator = og.Generator(model, params)
     generator.append_tokens(ids)
     first = None
-    count = 0
     while not generator.is_done():
         generator.generate_next_token()
-        count += 1
-        if first is None: first = time.perf_counter()
-    ended = time.perf_counter()
-    print(json.dumps({"prompt_tokens": int(width), "first": first - began, "seconds": ended - began, "steps": count}), flush=True)
+        first = first or time.perf_counter()
+    return {"prompt_tokens": int(shape[-1]), "first": first - began, "seconds": time.perf_counter() - began}
 """
 
     def __init__(self, folder, threads):
-        self.process = subprocess.Popen(
-            [PEER_PYTHON, "-c", self.script, str(folder), str(threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        if self.process.stdout.readline().strip() != "ready":
-            raise SystemExit("onnxruntime-genai did not start")
-
-    def ask(self, prompts, tokens):
-        self.process.stdin.write(json.dumps({"prompts": prompts, "tokens": tokens}) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise SystemExit("onnxruntime-genai ended")
-        return json.loads(answer)
+        super().__init__("onnxruntime-genai", self.script, folder, threads)
 
     def prefill(self, seed, words):
-        took = self.ask([text(words, seed)], 1)
+        took = self.ask(prompts=[text(words, seed)], tokens=1)
         return {"tokens_per_second": took["prompt_tokens"] / took["first"]}
 
     def decode(self, streams, seed, tokens):
-        took = self.ask([text(24, seed * 1000 + index) for index in range(streams)], tokens)
+        took = self.ask(prompts=[text(24, seed * 1000 + index) for index in range(streams)], tokens=tokens)
         return {"tokens_per_second": tokens * streams / took["seconds"]}
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait(30)
 
 
 def measure(setup, weights, rounds, tokens, streams, words):
     folder = prepare(setup, weights)
-    peer = Genai(folder, setup.threads) if PEER_PYTHON else None
+    peer = Genai(folder, setup.threads) if peers.has("onnxruntime_genai") else None
     ours = Roundhouse(
         setup.roundhouse, {"model": folder}, threads=setup.threads, slots=max(streams), context=CONTEXT,
         keep_alive="forever",

@@ -100,10 +100,11 @@ def swap_table(result):
 
 
 def embeddings_table(result):
-    lines = ["| texts | clients | ours, ONNX | ours, GGUF | llama-server | fastembed | our better / their better |"]
-    lines.append("|---|--:|--:|--:|--:|--:|--:|")
+    peers = ("llama-server", "fastembed", "sentence-transformers")
+    lines = [f"| texts | clients | ours, ONNX | ours, GGUF | {' | '.join(peers)} | our better / their best |"]
+    lines.append("|---|" + "--:|" * (len(peers) + 4))
     for row in result["rows"]:
-        rates = " | ".join(number(row.get(name)) for name in ("onnx", "gguf", "llama-server", "fastembed"))
+        rates = " | ".join(number(row.get(name)) for name in ("onnx", "gguf", *peers))
         lines.append(f"| {row['texts']} | {row['clients']} | {rates} | {number(row.get('ratio'), 2)} |")
     return lines
 
@@ -134,7 +135,7 @@ TITLES = {
     "cold_start": ("Cold start", cold_start_table, "Medians; the servers took turns."),
     "swap": ("Changing models", swap_table, "Two files of one model (Q4_1 and Q8_0), four slots of 2,048 tokens. Medians; the servers took turns."),
     "generate_onnx": ("Generated tokens a second on ONNX", generate_onnx_table, "SmolLM2-135M with GroupQueryAttention; ours through HTTP, onnxruntime-genai in its own process without a server.\nMedians; all took turns. decode_4 is four streams (genai: a batch of four)."),
-    "embeddings": ("Embeddings a second", embeddings_table, "all-MiniLM-L6-v2 in 32-bit floats, one text a request; fastembed has no server: batches of as many texts as\nclients. Medians; all took turns."),
+    "embeddings": ("Embeddings a second", embeddings_table, "all-MiniLM-L6-v2 in 32-bit floats, one text a request; the two packages are no servers: they get batches of as\nmany texts as there are clients. Medians; all took turns."),
     "tokenizer": ("Tokenizers against Hugging Face's package", tokenizer_table, "One thread each, the same tokenizer.json, taking turns; the best round of a turn, the median of the turns."),
     "memory": ("Memory over many requests", memory_table, "Eight connections, the fake engine, one word."),
 }

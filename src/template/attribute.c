@@ -81,7 +81,7 @@ static bool char_at(tpl_render *render, tpl_value text, int64_t index, tpl_value
   size_t at = 0, used;
   // From the front without counting all; most ask for the first.
   size_t count = index >= 0 ? (size_t)index + 1 : rh_tpl_count_chars(text.as.text, text.length);
-  if (!place(index, count, &at) || !rh_tpl_spend(render, text.length / 1024)) {
+  if (!place(index, count, &at) || !rh_tpl_spend_text(render, index >= 0 ? (size_t)index : text.length)) {
     *there = false;
     return render->status == RH_OK;
   }
@@ -164,7 +164,7 @@ static bool slice_text(tpl_render *render, tpl_value text, int64_t from, int64_t
     size_t length = to > from ? rh_tpl_char_offset(text.as.text + begin, text.length - begin, (size_t)(to - from)) : 0;
     *out = tpl_text(text.as.text + begin, length);
     out->markup = text.markup;
-    return rh_tpl_spend(render, text.length / 256);
+    return rh_tpl_spend_text(render, text.length);
   }
   tpl_list *chars;
   rh_dynbuf buffer;

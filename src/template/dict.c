@@ -41,7 +41,7 @@ static bool hash_tuple(tpl_render *render, const tpl_list *list, uint64_t *out) 
 }
 
 bool rh_tpl_hash(tpl_render *render, tpl_value value, uint64_t *out) {
-  if (!rh_tpl_spend(render, 1 + value.length / 1024)) return false;
+  if (!rh_tpl_spend(render, 1 + value.length / 256)) return false;
   switch ((tpl_kind)value.kind) {
     case V_STRING: *out = hash_bytes(value.as.text, value.length); return true;
     case V_BOOL:

@@ -67,8 +67,9 @@ static bool trim(tpl_render *render, tpl_value self, const tpl_value *args, tpl_
   bool given = args[0].kind != V_MISSING && args[0].kind != V_NONE;
   if (!rh_tpl_str(render, self, &self)) return false;
   if (given && !rh_tpl_want_text(render, "trim()'s characters", args[0])) return false;
+  if (given && args[0].length > 4096) return rh_tpl_fail(render, "trim() with more than 4096 bytes of characters");
   *out = rh_tpl_strip(self, given ? &args[0] : NULL, true, true);
-  return rh_tpl_spend(render, self.length / 1024);
+  return rh_tpl_spend_search(render, self.length - out->length, given ? args[0].length : 0);
 }
 
 static bool replace(tpl_render *render, tpl_value self, const tpl_value *args, tpl_value *out) {

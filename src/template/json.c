@@ -50,7 +50,7 @@ static bool write_text(tpl_render *render, tpl_value text, const json_style *sty
   }
   (void)rh_dynbuf_append(style->out, text.as.text + plain, text.length - plain);
   (void)rh_dynbuf_append_char(style->out, '"');
-  return rh_tpl_spend(render, text.length / 64);
+  return rh_tpl_spend_text(render, text.length);
 }
 
 static void write_line(const json_style *style) {

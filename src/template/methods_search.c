@@ -78,7 +78,8 @@ static bool find_text(tpl_render *render, tpl_value self, const tpl_value *args,
   *out = -1;
   if (!rh_tpl_want_text(render, "the text to find", args[0])) return false;
   if (!part_of(render, self, args[1], args[2], &part, &before, &there)) return false;
-  if (!there || args[0].length > part.length || !rh_tpl_spend(render, part.length / 64)) return render->status == RH_OK;
+  if (!there || args[0].length > part.length || !rh_tpl_spend_search(render, part.length, last ? args[0].length : 0))
+    return render->status == RH_OK;
   const char *found =
       last ? find_last(part, args[0]) : memmem(part.as.text, part.length, args[0].as.text, args[0].length);
   if (found != NULL) *out = (int64_t)rh_tpl_count_chars(self.as.text, (size_t)(found - self.as.text));

@@ -88,13 +88,14 @@ static bool split_either(tpl_render *render, tpl_value self, const tpl_value *ar
   if (list == NULL || !rh_tpl_want_int(render, "maxsplit", args[1], -1, &most)) return false;
   if (!space && !rh_tpl_want_text(render, "the separator", args[0])) return false;
   if (!space && args[0].length == 0) return rh_tpl_fail(render, "empty separator");
+  if (!rh_tpl_spend_search(render, self.length, from_right && !space ? args[0].length : 0)) return false;
   if (space) {
     ok = from_right ? rsplit_space(render, self, most, list) : split_space(render, self, most, list);
   } else {
     ok = from_right ? rsplit_at(render, self, args[0], most, list) : split_at(render, self, args[0], most, list);
   }
   *out = tpl_of_list(V_LIST, list);
-  return ok && rh_tpl_spend(render, self.length / 64);
+  return ok;
 }
 
 static bool split(tpl_render *render, tpl_value self, const tpl_value *args, tpl_value *out) {
@@ -116,6 +117,7 @@ static bool part_in_three(tpl_render *render, tpl_value self, tpl_value by, bool
   tpl_list *list = rh_tpl_list_new(render, 3), *parts = rh_tpl_list_new(render, 2);
   if (list == NULL || parts == NULL || !rh_tpl_want_text(render, "the separator", by)) return false;
   if (by.length == 0) return rh_tpl_fail(render, "empty separator");
+  if (!rh_tpl_spend_search(render, self.length, by.length)) return false;
   if (!(from_right ? rsplit_at(render, self, by, 1, parts) : split_at(render, self, by, 1, parts))) return false;
   tpl_value none = TPL_LITERAL("");
   bool found = parts->count == 2;

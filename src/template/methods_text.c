@@ -52,8 +52,10 @@ static bool strip_ends(tpl_render *render, tpl_value self, const tpl_value *args
                        tpl_value *out) {
   bool given = args[0].kind != V_MISSING && args[0].kind != V_NONE;
   if (given && !rh_tpl_want_text(render, "strip arg", args[0])) return false;
+  // Each character is looked for among those given.
+  if (given && args[0].length > 4096) return rh_tpl_fail(render, "strip() with more than 4096 bytes of characters");
   *out = rh_tpl_strip(self, given ? &args[0] : NULL, left, right);
-  return rh_tpl_spend(render, self.length / 1024);
+  return rh_tpl_spend_search(render, self.length - out->length, given ? args[0].length : 0);
 }
 
 static bool strip(tpl_render *render, tpl_value self, const tpl_value *args, tpl_value *out) {
@@ -135,7 +137,7 @@ static bool all_ascii(tpl_value text) {
   static bool method(tpl_render *render, tpl_value self, const tpl_value *args, tpl_value *out) { \
     (void)args;                                                                                   \
     *out = tpl_bool(expression);                                                                  \
-    return rh_tpl_spend(render, self.length / 64);                                                \
+    return rh_tpl_spend_text(render, self.length);                                                \
   }
 
 ASK(ask_alpha, all_are(self, TPL_ALPHA))

@@ -97,8 +97,10 @@ static bool add_texts(tpl_render *render, tpl_value a, tpl_value b, tpl_value *o
   // What is marked as safe makes the other side safe too.
   if (markup && !a.markup && !rh_tpl_escape(render, a, &a)) return false;
   if (markup && !b.markup && !rh_tpl_escape(render, b, &b)) return false;
+  if (a.length + b.length > TPL_OUTPUT_MAX) return rh_tpl_fail_memory(render);
+  if (!rh_tpl_spend_text(render, a.length + b.length)) return false;
   char *text = rh_tpl_alloc(render, a.length + b.length + 1, 1);
-  if (text == NULL || !rh_tpl_spend(render, (a.length + b.length) / 64)) return false;
+  if (text == NULL) return false;
   memcpy(text, a.as.text, a.length);
   memcpy(text + a.length, b.as.text, b.length);
   *out = tpl_text(text, a.length + b.length);
@@ -121,10 +123,11 @@ static bool repeat(tpl_render *render, tpl_value what, int64_t times, tpl_value 
   bool is_text = what.kind == V_STRING;
   size_t length = is_text ? what.length : what.as.list->count, total;
   size_t count = times > 0 ? (size_t)times : 0;
-  if (__builtin_mul_overflow(length, count, &total)) return rh_tpl_fail_memory(render);
+  if (__builtin_mul_overflow(length, count, &total) || total > TPL_OUTPUT_MAX) return rh_tpl_fail_memory(render);
+  if (!rh_tpl_spend_text(render, total)) return false;
   if (is_text) {
     char *text = rh_tpl_alloc(render, total, 1);
-    if (text == NULL || !rh_tpl_spend(render, total / 64)) return false;
+    if (text == NULL) return false;
     for (size_t i = 0; length > 0 && i < count; i++) memcpy(text + i * length, what.as.text, length);
     *out = tpl_text(text, total);
     out->markup = what.markup;

@@ -39,10 +39,17 @@ bool rh_tpl_skip(tpl_parser *self, tpl_token_kind kind);  // past it, if it is t
 bool rh_tpl_skip_word(tpl_parser *self, const char *word);
 bool rh_tpl_expect(tpl_parser *self, tpl_token_kind kind, const char *what);  // false: an error was made
 
+// parser_statement.c: up to the tag that begins with one of `ends` (and stop at that word), or to the end of the template
+// without `ends`.
+tpl_node *rh_tpl_parse_body(tpl_parser *self, const char *const *ends);
+
 // parser_expression.c
+tpl_node *rh_tpl_node_two(tpl_parser *self, tpl_node_kind kind, uint8_t op, tpl_node *a, tpl_node *b);
 tpl_node *rh_tpl_parse_expression(tpl_parser *self, bool with_condition);
 // Several with commas are a tuple. It ends where no expression can begin, and before the word `end`, if given.
 tpl_node *rh_tpl_parse_tuple(tpl_parser *self, bool with_condition, const char *end);
+
+// parser_primary.c
 tpl_node *rh_tpl_parse_primary(tpl_parser *self);
 tpl_node *rh_tpl_parse_postfix(tpl_parser *self, tpl_node *node);
 // "|f|g" after `node`; with `at_name` the first one's bar was left out, and `node` may be NULL.

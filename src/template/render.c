@@ -50,6 +50,14 @@ bool rh_tpl_spend(tpl_render *render, uint64_t steps) {
                         render->line, (unsigned long long)TPL_STEPS_MAX);
 }
 
+bool rh_tpl_spend_text(tpl_render *render, size_t bytes) { return rh_tpl_spend(render, bytes / 16); }
+
+bool rh_tpl_spend_search(tpl_render *render, size_t text, size_t what) {
+  uint64_t each = 1 + (uint64_t)what / 64, times = 1 + (uint64_t)text / 64;
+  return each < TPL_STEPS_MAX && times < TPL_STEPS_MAX ? rh_tpl_spend(render, each * times)
+                                                       : rh_tpl_spend(render, TPL_STEPS_MAX);
+}
+
 // After a failure nobody leaves, and nobody needs to.
 bool rh_tpl_enter(tpl_render *render) {
   if (++render->depth <= TPL_DEPTH_MAX) return rh_tpl_spend(render, 1);

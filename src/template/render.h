@@ -9,7 +9,7 @@
 #include "template/functions.h"
 #include "template/node.h"
 
-#define TPL_STEPS_MAX UINT64_C(20000000)  // nodes met, items walked over, and 64 bytes of text copied count as one
+#define TPL_STEPS_MAX UINT64_C(10000000)  // nodes met, items walked over, and 16 bytes of text written count as one
 #define TPL_DEPTH_MAX 1500                // nodes within nodes, macros included
 #define TPL_BYTES_MAX ((size_t)256 << 20)
 #define TPL_OUTPUT_MAX ((size_t)64 << 20)
@@ -71,6 +71,9 @@ bool rh_tpl_fail_as(tpl_render *render, rh_status status, const char *format, ..
 bool rh_tpl_fail_memory(tpl_render *render);
 bool rh_tpl_fail_undefined(tpl_render *render, tpl_value value);
 bool rh_tpl_spend(tpl_render *render, uint64_t steps);
+bool rh_tpl_spend_text(tpl_render *render, size_t bytes);  // written, or read character by character
+// Looking for `what` bytes in `text` the slow way.
+bool rh_tpl_spend_search(tpl_render *render, size_t text, size_t what);
 bool rh_tpl_enter(tpl_render *render);
 void rh_tpl_leave(tpl_render *render);
 void *rh_tpl_alloc(tpl_render *render, size_t count, size_t size);  // NULL: an error was made

@@ -120,7 +120,7 @@ bool rh_tpl_write_repr(tpl_render *render, tpl_value value, rh_dynbuf *out) {
     if (value.markup) (void)rh_dynbuf_append_text(out, "Markup(");
     write_quoted(value, out);
     if (value.markup) (void)rh_dynbuf_append_char(out, ')');
-    return rh_tpl_spend(render, value.length / 64);
+    return rh_tpl_spend_text(render, value.length);
   }
   if (value.kind == V_UNDEFINED) return rh_dynbuf_append_text(out, "Undefined") == RH_OK || rh_tpl_fail_memory(render);
   return rh_tpl_write(render, value, out);
@@ -142,7 +142,7 @@ bool rh_tpl_write(tpl_render *render, tpl_value value, rh_dynbuf *out) {
       rh_tpl_leave(render);
   }
   if (ok && out->failed) return rh_tpl_fail_memory(render);
-  return ok && rh_tpl_spend(render, value.kind == V_STRING ? value.length / 64 : 1);
+  return ok && rh_tpl_spend(render, value.kind == V_STRING ? value.length / 16 : 1);
 }
 
 bool rh_tpl_str(tpl_render *render, tpl_value value, tpl_value *out) {

@@ -56,7 +56,7 @@ bool rh_tpl_change_case(tpl_render *render, tpl_value text, bool upper, tpl_valu
   rh_dynbuf buffer;
   rh_tpl_buffer(&buffer);
   rh_tpl_write_case(text, upper, &buffer);
-  if (!rh_tpl_spend(render, text.length / 16)) {
+  if (!rh_tpl_spend_text(render, text.length)) {
     rh_dynbuf_free(&buffer);
     return false;
   }
@@ -137,7 +137,7 @@ bool rh_tpl_join(tpl_render *render, tpl_value separator, const tpl_list *items,
 bool rh_tpl_split_lines(tpl_render *render, tpl_value text, bool keep, tpl_list **out) {
   *out = rh_tpl_list_new(render, 0);
   size_t from = 0;
-  if (*out == NULL) return false;
+  if (*out == NULL || !rh_tpl_spend_text(render, text.length)) return false;
   for (size_t at = 0; at < text.length;) {
     size_t used, line_break = rh_tpl_line_break(text.as.text + at, text.length - at);
     if (line_break == 0) {

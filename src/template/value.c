@@ -37,7 +37,7 @@ bool rh_tpl_list_push(tpl_render *render, tpl_list *list, tpl_value value) {
 }
 
 bool rh_tpl_text_copy(tpl_render *render, const char *text, size_t length, tpl_value *out) {
-  if (!rh_tpl_spend(render, length / 64)) return false;
+  if (!rh_tpl_spend_text(render, length)) return false;
   char *copy = rh_arena_strndup(render->arena, text, length);
   if (copy == NULL) return rh_tpl_fail_memory(render);
   *out = tpl_text(copy, length);
@@ -118,7 +118,7 @@ static bool keys(tpl_render *render, const tpl_dict *dict, tpl_list **out) {
 static bool drain(tpl_render *render, tpl_list *generator, tpl_list **out) {
   *out = rh_tpl_list_new(render, 0);
   if (*out == NULL) return false;
-  (*out)->items = generator->items + generator->taken;
+  if (generator->taken < generator->count) (*out)->items = generator->items + generator->taken;
   (*out)->count = (*out)->room = generator->count - generator->taken;
   generator->taken = generator->count;
   return true;

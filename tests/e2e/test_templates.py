@@ -280,6 +280,10 @@ def compare(source):
     return wrong, len(cases), texts
 
 
+def test_there_are_templates():
+    assert len(TEMPLATES) >= 60, "run 'make deps' to get llama.cpp's"
+
+
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
 def test_template_renders_as_jinja2_does(path):
     wrong, count, texts = compare(path.read_text(encoding="utf-8"))
@@ -473,10 +477,17 @@ def small_cases():
     return cases
 
 
-# Small cases that differ from jinja2, with the reason. Whole numbers have 64 bits here; Python's views tell more of
-# themselves, and what a generator or method looks like in text holds an address.
+# Small cases that differ from jinja2, with the reason.
 SMALL_DIFFERENT = {
-    "{{ 2 ** 64 }}": "64 bits",
+    "{{ huge|int }}": "whole numbers have 64 bits",
+    "{{ neg ** half }}": "no complex numbers",
+    "{{ none[1:] }}": "jinja2 computes constants early, where it forgives what it does not forgive later",
+    "{{ none[::-1] }}": "likewise",
+    "{{ self is defined }}": "no blocks, so nothing for self to hold",
+    "{{ list|random is defined }}": "a filter that gives another text every time",
+    "{{ u.casefold is defined }}": "a method that is not known here",
+    "{{ s.encode is defined }}": "likewise",
+    "{{ map.b.real is defined }}": "likewise",
 }
 
 
@@ -491,7 +502,9 @@ def test_small_cases():
             continue  # an address
         texts += expected is not None
         found = difference(expected, words, answer)
-        if found and case not in SMALL_DIFFERENT:
+        if found:
             wrong[case] = found
     assert texts > 1000
-    assert not wrong, f"{len(wrong)} of {len(cases)} differ\n" + "\n".join(f"{case!r}: {found}" for case, found in list(wrong.items())[:40])
+    new = [f"{case!r}: {found}" for case, found in wrong.items() if case not in SMALL_DIFFERENT]
+    assert not new, f"{len(new)} of {len(cases)} differ\n" + "\n".join(new[:40])
+    assert set(wrong) == set(SMALL_DIFFERENT), "some cases no longer differ"
