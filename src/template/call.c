@@ -206,6 +206,13 @@ bool rh_tpl_call_macro(tpl_render *render, const tpl_macro *macro, const tpl_arg
   return ok;
 }
 
+// What is marked as safe stays so through its methods.
+static bool call_method(tpl_render *render, const tpl_method *method, const tpl_args *args, tpl_value *out) {
+  if (!rh_tpl_apply(render, method->function, method->self, args, out)) return false;
+  if (method->self.kind == V_STRING && method->self.markup && out->kind == V_STRING) out->markup = true;
+  return true;
+}
+
 static bool call_joiner(tpl_list *joiner, tpl_value *out) {
   *out = joiner->taken > 0 ? joiner->items[0] : TPL_LITERAL("");
   joiner->taken = 1;
@@ -216,7 +223,7 @@ bool rh_tpl_call(tpl_render *render, tpl_value callee, const tpl_args *args, tpl
   switch ((tpl_kind)callee.kind) {
     case V_UNDEFINED: return rh_tpl_fail_undefined(render, callee);
     case V_FUNCTION: return rh_tpl_apply(render, callee.as.function, tpl_missing(), args, out);
-    case V_METHOD: return rh_tpl_apply(render, callee.as.method->function, callee.as.method->self, args, out);
+    case V_METHOD: return call_method(render, callee.as.method, args, out);
     case V_MACRO: return rh_tpl_call_macro(render, callee.as.macro, args, out);
     case V_JOINER: return call_joiner(callee.as.list, out);
     case V_LOOP:

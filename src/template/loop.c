@@ -70,14 +70,18 @@ bool rh_tpl_loop_length(tpl_render *render, tpl_loop *loop, int64_t *out) {
 }
 
 static bool run_items(tpl_render *render, tpl_loop *loop, const tpl_node *body) {
-  tpl_scope *before = render->scope;
+  tpl_scope *before = render->scope, *scope = NULL;
   tpl_value self = {.kind = V_LOOP, .as.loop = loop};
+  uint64_t macros = render->macros;
   bool ok = true;
   while (ok && render->flow != TPL_BREAK) {
     render->flow = TPL_GO_ON;
     ok = advance(render, loop);
     if (!ok || loop->ended) break;
-    tpl_scope *scope = rh_tpl_scope_new(render, before);
+    // Only a macro remembers where it was made; without one the names of the last round can go.
+    if (scope == NULL || macros != render->macros) scope = rh_tpl_scope_new(render, before);
+    if (scope != NULL) scope->count = 0;
+    macros = render->macros;
     ok = scope != NULL && rh_tpl_assign(render, scope, TPL_NAME_LOOP, self) &&
          rh_tpl_set_target(render, loop->node->a, scope, loop->current);
     render->scope = scope;

@@ -58,6 +58,7 @@ struct tpl_render {
   tpl_scope *root;  // outermost: what the template set, and variables that were asked for
   tpl_value block;  // the text that a block's filters begin with
   tpl_flow flow;
+  uint64_t macros;  // made so far
   uint32_t line;
   unsigned depth;
   uint64_t steps;

@@ -77,6 +77,7 @@ static bool run_set(tpl_render *render, const tpl_node *node) {
 static bool make_macro(tpl_render *render, const tpl_node *node, tpl_value *out) {
   tpl_macro *macro = rh_tpl_alloc(render, 1, sizeof *macro);
   if (macro == NULL) return false;
+  render->macros++;
   *macro = (tpl_macro){.node = node, .scope = render->scope};
   *out = (tpl_value){.kind = V_MACRO, .as.macro = macro};
   return true;

@@ -42,3 +42,17 @@ def test_greedy_equals_reference(client, case, stream):
     assert text == case["text"]
     assert usage.prompt_tokens == case["prompt_tokens"]
     assert usage.completion_tokens == REFERENCE["max_tokens"]
+
+
+# What the model's own template says where a conversation has no system message.
+DEFAULT_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+
+
+def test_template_adds_its_system_message(client):
+    options = {"model": "smollm2", "temperature": 0, "max_tokens": 8}
+    user = [{"role": "user", "content": "What is the capital of France?"}]
+    alone = client.chat.completions.create(messages=user, **options)
+    told = client.chat.completions.create(messages=[{"role": "system", "content": DEFAULT_SYSTEM}, *user], **options)
+    # As llama-server --jinja counts them.
+    assert alone.usage.prompt_tokens == told.usage.prompt_tokens == 37
+    assert alone.choices[0].message.content == told.choices[0].message.content

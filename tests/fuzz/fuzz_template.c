@@ -16,9 +16,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char usual[] =
-    "{\"messages\":[{\"role\":\"system\",\"content\":\"a\\n b\"},{\"role\":\"user\",\"content\":\"\\u00e9\\u65e5 <x>\"},"
-    "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{\"a\":[1,2.5,true]}}}]}],"
-    "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"properties\":{\"a\":{\"type\":\"string\"}}}}}],"
+    "{\"messages\":[{\"role\":\"system\",\"content\":\"a\\n b\"},{\"role\":\"user\",\"content\":\"\\u00e9\\u65e5 "
+    "<x>\"},"
+    "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{\"a\":[1,2."
+    "5,true]}}}]}],"
+    "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"properties\":{\"a\":{\"type\":"
+    "\"string\"}}}}}],"
     "\"add_generation_prompt\":true,\"bos_token\":\"<s>\",\"n\":7,\"f\":-2.5,\"s\":\"Hello, World\"}";
 
 static rh_status render(const rh_template *tmpl, const json_t *variables, rh_dynbuf *out) {
@@ -44,10 +47,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return 0;
   }
   bool given = length < size;
-  json_t *variables = rh_json_parse(given ? text + length + 1 : usual, given ? size - length - 1 : sizeof usual - 1, NULL);
+  json_t *variables =
+      rh_json_parse(given ? text + length + 1 : usual, given ? size - length - 1 : sizeof usual - 1, NULL);
   rh_dynbuf one, two;
   rh_status first = render(tmpl, variables, &one), second = render(tmpl, variables, &two);
-  if (first != second || one.length != two.length || memcmp(rh_dynbuf_data(&one), rh_dynbuf_data(&two), one.length) != 0) abort();
+  if (first != second || one.length != two.length ||
+      memcmp(rh_dynbuf_data(&one), rh_dynbuf_data(&two), one.length) != 0)
+    abort();
   rh_dynbuf_free(&one);
   rh_dynbuf_free(&two);
   json_decref(variables);

@@ -200,7 +200,7 @@ def main():
         port = probe.getsockname()[1]
     command = [
         arguments.server, "-m", arguments.model, "--host", "127.0.0.1", "--port", str(port),
-        "-c", "2048", "-np", "1", "-t", "1", "--no-webui",
+        "-c", "2048", "-np", "1", "-t", "1", "--no-webui", "--jinja",
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A template that wants too much is stopped: steps, memory, output, depth, size.
+#include <time.h>
+
+#include "template_fixture.h"
+
+static char *repeated(const char *begin, const char *middle, size_t times, const char *end) {
+  rh_dynbuf text;
+  rh_dynbuf_init(&text, (size_t)1 << 26);
+  (void)rh_dynbuf_append_text(&text, begin);
+  for (size_t i = 0; i < times; i++) (void)rh_dynbuf_append_text(&text, middle);
+  (void)rh_dynbuf_append_text(&text, end);
+  return rh_dynbuf_take(&text, NULL);
+}
+
+static void steps(void **state) {
+  (void)state;
+  assert_refused(
+      "{% set r = range(1000) %}{% for a in range(100000) %}{% for b in r %}{% if b %}{% endif %}{% endfor %}{% endfor "
+      "%}",
+      RH_TOO_LARGE, "steps");
+  assert_refused("{{ range(100001) }}", RH_INVALID, "Range too big");
+}
+
+static void memory(void **state) {
+  (void)state;
+  assert_refused(
+      "{% set n = namespace(s='0123456789') %}{% for i in range(100) %}{% set n.s = n.s + n.s %}{% endfor %}",
+      RH_TOO_LARGE, "memory");
+  assert_refused("{% set n = namespace(l=[1, 2]) %}{% for i in range(100) %}{% set n.l = n.l + n.l %}{% endfor %}",
+                 RH_TOO_LARGE, "");
+  assert_refused("{{ 'ab' * 9000000000000000000 }}", RH_TOO_LARGE, "memory");
+  assert_refused("{{ [1] * 4000000000000000000 }}", RH_TOO_LARGE, "memory");
+  assert_refused("{{ 'a'.center(9000000000000000000) }}", RH_TOO_LARGE, "memory");
+}
+
+// A search that is quadratic in the worst case costs steps, not minutes.
+static void slow_searches(void **state) {
+  (void)state;
+  clock_t begin = clock();
+  assert_refused("{% set a = 'a' * 20000000 %}{% set b = 'b' ~ 'a' * 10000000 %}{{ a.rfind(b) }}", RH_TOO_LARGE,
+                 "steps");
+  assert_refused("{% set a = 'a' * 20000000 %}{% set b = 'b' ~ 'a' * 10000000 %}{{ a.rsplit(b) }}", RH_TOO_LARGE,
+                 "steps");
+  assert_true((clock() - begin) / CLOCKS_PER_SEC < 30);
+}
+
+static void output(void **state) {
+  (void)state;
+  assert_refused("{% set s = 'x' * 60000000 %}{{ s }}{{ s }}", RH_TOO_LARGE, "");
+}
+
+static void depth_of_the_text(void **state) {
+  (void)state;
+  const struct {
+    const char *begin, *middle, *end;
+  } rows[] = {{"{{ ", "(", " }}"},          {"{{ ", "[", " }}"},
+              {"{{ ", "not ", "1 }}"},      {"{{ ", "-", "1 }}"},
+              {"{{ ", "{1:", " }}"},        {"{{ ", "a[", " }}"},
+              {"{{ ", "f(", " }}"},         {"", "{% if 1 %}", ""},
+              {"", "{% for a in b %}", ""}, {"{% for ", "(", " in b %}{% endfor %}"}};
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    char *text = repeated(rows[i].begin, rows[i].middle, 100000, rows[i].end);
+    rh_template *tmpl;
+    rh_error error = {0};
+    assert_int_equal(rh_template_new(text, strlen(text), &tmpl, &error),
+                     strlen(text) > RH_TEMPLATE_SOURCE_MAX ? RH_TOO_LARGE : RH_INVALID);
+    free(text);
+  }
+}
+
+// Chains need no depth to read, but to compute.
+static void depth_of_chains(void **state) {
+  (void)state;
+  const char *const links[] = {"+1", "|string", ".a", "[0]", " and 1", " ** 1", "()"};
+  for (size_t i = 0; i < sizeof links / sizeof links[0]; i++) {
+    char *text = repeated("{{ 1", links[i], 50000, " }}");
+    assert_refused(text, RH_TOO_LARGE, "nested deeper");
+    free(text);
+  }
+  char *text = repeated("{{ 1", " ~ 1", 50000, " }}");
+  rh_dynbuf out;
+  rh_error error;
+  assert_int_equal(render_with(text, NULL, &out, &error), RH_OK);
+  assert_int_equal(out.length, 50001);
+  rh_dynbuf_free(&out);
+  free(text);
+}
+
+static void depth_of_calls_and_values(void **state) {
+  (void)state;
+  assert_refused("{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}", RH_TOO_LARGE, "nested deeper");
+  assert_refused("{% for x in [[]] recursive %}{{ loop([x]) }}{% endfor %}", RH_TOO_LARGE, "nested deeper");
+  const char *const uses[] = {"{{ n.a }}", "{{ n.a|tojson }}", "{{ n.a == n.b }}", "{{ n.a < n.b }}"};
+  for (size_t i = 0; i < sizeof uses / sizeof uses[0]; i++) {
+    char text[512];
+    (void)snprintf(text, sizeof text,
+                   "{%% set n = namespace(a=[], b=[]) %%}{%% for i in range(5000) %%}{%% set n.a = [n.a] %%}{%% set "
+                   "n.b = [n.b] %%}{%% endfor %%}%s",
+                   uses[i]);
+    assert_refused(text, RH_TOO_LARGE, "nested deeper");
+  }
+  assert_refused("{% set n = namespace() %}{% set n.n = n %}{{ n }}", RH_TOO_LARGE, "nested deeper");
+}
+
+static void size_of_the_text(void **state) {
+  (void)state;
+  char *text = repeated("", "x", RH_TEMPLATE_SOURCE_MAX + 1, "");
+  assert_refused(text, RH_TOO_LARGE, "1048577 bytes");
+  free(text);
+}
+
+// The caller's buffer has a limit of its own.
+static void the_callers_buffer(void **state) {
+  (void)state;
+  rh_template *tmpl;
+  rh_dynbuf out;
+  rh_error error = {0};
+  assert_int_equal(rh_template_new("12345", 5, &tmpl, &error), RH_OK);
+  rh_dynbuf_init(&out, 4);
+  assert_int_equal(rh_template_render(tmpl, NULL, NOW, &out, &error), RH_TOO_LARGE);
+  rh_dynbuf_free(&out);
+  rh_template_free(tmpl);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(steps),
+      cmocka_unit_test(memory),
+      cmocka_unit_test(slow_searches),
+      cmocka_unit_test(output),
+      cmocka_unit_test(depth_of_the_text),
+      cmocka_unit_test(depth_of_chains),
+      cmocka_unit_test(depth_of_calls_and_values),
+      cmocka_unit_test(size_of_the_text),
+      cmocka_unit_test(the_callers_buffer),
+  };
+  return cmocka_run_group_tests_name("template_limits", tests, NULL, NULL);
+}
