@@ -17,6 +17,7 @@
 
 #define FILES_MAX 4096  // of one folder; more are not looked at
 #define HUB_FOLDER "onnx"
+#define MERGED_GRAPH "decoder_model_merged.onnx"
 #define HUB_GRAPH HUB_FOLDER "/model.onnx"
 
 // What was found directly in the folder.
@@ -127,10 +128,19 @@ static rh_status nothing_known(const char *folder, const contents *c, rh_format_
                  folder, out->seen);
 }
 
+// Exports of decoders in three parts have one that does the work of the two others; beside an encoder it is half of a model.
+static bool has_merged(const char *folder, const char *below) {
+  char graph[64], encoder[64];
+  (void)snprintf(graph, sizeof graph, "%s" MERGED_GRAPH, below);
+  (void)snprintf(encoder, sizeof encoder, "%sencoder_model.onnx", below);
+  return rh_format_file_size(folder, graph) >= 0 && rh_format_file_size(folder, encoder) < 0;
+}
+
 // In a folder with several graphs the one with the usual name is meant.
 static rh_status choose_onnx(const char *folder, const contents *c, rh_format_report *out, rh_error *error) {
   if (c->onnx_count == 1) return detect_inside(folder, c->onnx, out, error);
   if (rh_format_file_size(folder, "model.onnx") >= 0) return detect_inside(folder, "model.onnx", out, error);
+  if (has_merged(folder, "")) return detect_inside(folder, MERGED_GRAPH, out, error);
   return several(folder, "ONNX", &c->onnxes, c->onnx_count, error);
 }
 
@@ -155,7 +165,8 @@ static char *only_hub_graph(const char *folder) {
 // or the only one there ("model_q4.onnx"). RH_NOT_FOUND: not so here.
 static rh_status detect_hub_graph(const char *folder, rh_format_report *out, rh_error *error) {
   bool usual = rh_format_file_size(folder, HUB_GRAPH) >= 0;
-  char *name = usual ? strdup(HUB_GRAPH) : only_hub_graph(folder);
+  bool merged = !usual && has_merged(folder, HUB_FOLDER "/");
+  char *name = usual ? strdup(HUB_GRAPH) : merged ? strdup(HUB_FOLDER "/" MERGED_GRAPH) : only_hub_graph(folder);
   if (name == NULL) return RH_NOT_FOUND;
   rh_status status = detect_inside(folder, name, out, error);
   (void)rh_text_copy(out->entry, sizeof out->entry, name);

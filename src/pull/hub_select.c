@@ -229,7 +229,8 @@ static void take_onnx(rh_hub_entry *entries, size_t count, const char *graph, rh
 }
 
 static bool choose_onnx(rh_hub_entry *entries, size_t count, rh_hub_choice *out) {
-  static const char *const usual[] = {"model.onnx", "onnx/model.onnx"};
+  static const char *const usual[] = {"model.onnx", "onnx/model.onnx", "decoder_model_merged.onnx",
+                                      "onnx/decoder_model_merged.onnx"};
   const char *genai = NULL, *graph = NULL;
   size_t graphs = 0;
   for (size_t i = 0; i < count; i++) {
@@ -248,7 +249,9 @@ static bool choose_onnx(rh_hub_entry *entries, size_t count, rh_hub_choice *out)
     return true;
   }
   if (graphs == 0) return false;
-  for (size_t i = 0; graphs > 1 && i < sizeof usual / sizeof *usual; i++) {
+  // A decoder beside an encoder is half of a model.
+  bool encoder = has(entries, count, "encoder_model.onnx") || has(entries, count, "onnx/encoder_model.onnx");
+  for (size_t i = 0; graphs > 1 && i < (encoder ? 2 : sizeof usual / sizeof *usual); i++) {
     if (!has(entries, count, usual[i])) continue;
     graph = usual[i];
     graphs = 1;

@@ -183,6 +183,10 @@ static void test_onnx(void **state) {
   assert_string_equal(rh_format_engine(report.format), "onnx");
   put_onnx(in_folder(folder, "other"), NULL, NULL);
   refuse(folder, RH_INVALID, "holds 2 ONNX models (net, other)");
+  put_onnx(in_folder(folder, "decoder_model_merged.onnx"), NULL, NULL);
+  expect(folder, RH_FORMAT_ONNX, "decoder_model_merged.onnx", bytes);
+  put_onnx(in_folder(folder, "encoder_model.onnx"), NULL, NULL);
+  refuse(folder, RH_INVALID, "holds 4 ONNX models");  // two halves of one model
   put_onnx(in_folder(folder, "model.onnx"), NULL, NULL);
   expect(folder, RH_FORMAT_ONNX, "model.onnx", bytes);  // the usual name is meant
 }
@@ -195,6 +199,10 @@ static void test_onnx_in_a_folder_of_its_own(void **state) {
   expect(folder, RH_FORMAT_ONNX, "onnx/model.onnx", bytes);
   put_onnx(in_folder(folder, "onnx/model_quantized.onnx"), NULL, NULL);
   expect(folder, RH_FORMAT_ONNX, "onnx/model.onnx", bytes);
+  // A decoder in three parts.
+  assert_int_equal(unlink(in_folder(folder, "onnx/model.onnx")), 0);
+  put_onnx(in_folder(folder, "onnx/decoder_model_merged.onnx"), NULL, NULL);
+  expect(folder, RH_FORMAT_ONNX, "onnx/decoder_model_merged.onnx", bytes);
 }
 
 // Under another name it is meant when it is the only one.
