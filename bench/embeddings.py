@@ -3,9 +3,11 @@
 and Hugging Face's tokenizers) and sentence-transformers (PyTorch), the two in one process without a server (peers.py). All compute
 all-MiniLM-L6-v2 in 32-bit floats with the same number of threads, and take turns."""
 
+import os
 import random
 import statistics
 import subprocess
+import time
 from pathlib import Path
 
 import peers
@@ -80,14 +82,16 @@ def answer(work):
 """
 
 
+def package_scripts(folder):
+    if peers.has("fastembed"):
+        yield "fastembed", FASTEMBED, folder / "onnx"
+    if peers.has("sentence_transformers"):
+        yield "sentence-transformers", SENTENCE_TRANSFORMERS, MODEL
+
+
 def package_peers(folder, threads):
     """Each gets batches of as many texts as there are clients: that many are under way at once."""
-    found = []
-    if peers.has("fastembed"):
-        found.append(peers.Peer("fastembed", FASTEMBED, folder / "onnx", threads))
-    if peers.has("sentence_transformers"):
-        found.append(peers.Peer("sentence-transformers", SENTENCE_TRANSFORMERS, MODEL, threads))
-    return found
+    return [peers.Peer(name, script, path, threads) for name, script, path in package_scripts(folder)]
 
 
 # llama-server closes a connection after a hundred requests.
@@ -143,6 +147,62 @@ def embeddings(setup):
             for peer in packages:
                 peer.close()
     return {"rounds": rounds, "rows": [row_of(kind, clients, took) for (kind, clients), took in raw.items()]}
+
+
+def resident_mib(pid):
+    """Of a process and its children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20 + sum(resident_mib(int(child)) for child in children)
+
+
+def start_of(setup, make, work):
+    """Milliseconds from the spawn to the first answer, and MiB after the work."""
+    began = time.monotonic()
+    one = make()
+    try:
+        first = work(one, texts("short", 1))
+        took = 1000 * (time.monotonic() - began)
+        work(one, texts("mixed", 64))
+        return {"first_ms": took, "resident_mib": resident_mib(one.process.pid), "answer": first}
+    finally:
+        one.close() if isinstance(one, peers.Peer) else one.__exit__()
+
+
+def embedding_start(setup):
+    """(h) From nothing to the first embedding, and the memory of all processes after 64 texts."""
+    rounds = 2 if setup.quick else 5
+    folder = prepare(setup)
+
+    def ours(path):
+        server = Roundhouse(setup.roundhouse, {"x": path}, threads=setup.threads, keep_alive="forever").spawn()
+        server.wait_ready()
+        return server
+
+    def theirs():
+        server = LlamaEmbeddings(setup.llama_server, folder / "minilm.gguf", setup.threads).spawn()
+        server.wait_ready()
+        return server
+
+    def ask(server, lines):
+        bodies = [{"model": "x", "input": line, "encoding_format": "float"} for line in lines]
+        return setup.client.run(server, PATH, bodies, len(bodies))["seconds"]
+
+    def ask_peer(peer, lines):
+        return peer.ask(texts=lines, batch=1)["seconds"]
+
+    sides = {"ours, ONNX": (lambda: ours(folder / "onnx"), ask), "ours, GGUF": (lambda: ours(folder / "minilm.gguf"), ask)}
+    if setup.llama_server:
+        sides["llama-server"] = (theirs, ask)
+    for name, script, path in package_scripts(folder):
+        sides[name] = (lambda n=name, s=script, p=path: peers.Peer(n, s, p, setup.threads), ask_peer)
+    raw = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, (make, work) in sides.items():
+            raw[name].append(start_of(setup, make, work))
+    rows = [{"server": name} | {key: statistics.median(run[key] for run in runs) for key in ("first_ms", "resident_mib")}
+            for name, runs in raw.items()]  # fmt: skip
+    return {"rounds": rounds, "rows": rows}
 
 
 def row_of(kind, clients, took):

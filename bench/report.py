@@ -109,6 +109,13 @@ def embeddings_table(result):
     return lines
 
 
+def embedding_start_table(result):
+    lines = ["| server | spawn to first embedding, ms | resident, MiB |", "|---|--:|--:|"]
+    for row in result["rows"]:
+        lines.append(f"| {row['server']} | {number(row['first_ms'], 0)} | {number(row['resident_mib'], 0)} |")
+    return lines
+
+
 def generate_onnx_table(result):
     lines = ["| weights | work | ours, tokens/s | onnxruntime-genai, tokens/s | ratio |", "|---|---|--:|--:|--:|"]
     for row in result["rows"]:
@@ -136,6 +143,7 @@ TITLES = {
     "swap": ("Changing models", swap_table, "Two files of one model (Q4_1 and Q8_0), four slots of 2,048 tokens. Medians; the servers took turns."),
     "generate_onnx": ("Generated tokens a second on ONNX", generate_onnx_table, "SmolLM2-135M with GroupQueryAttention; ours through HTTP, onnxruntime-genai in its own process without a server.\nMedians; all took turns. decode_4 is four streams (genai: a batch of four)."),
     "embeddings": ("Embeddings a second", embeddings_table, "all-MiniLM-L6-v2 in 32-bit floats, one text a request; the two packages are no servers: they get batches of as\nmany texts as there are clients. Medians; all took turns."),
+    "embedding_start": ("Embeddings: start and memory", embedding_start_table, "all-MiniLM-L6-v2 in 32-bit floats; all processes of a server together, after 64 texts one by one. Medians; all took turns."),
     "tokenizer": ("Tokenizers against Hugging Face's package", tokenizer_table, "One thread each, the same tokenizer.json, taking turns; the best round of a turn, the median of the turns."),
     "memory": ("Memory over many requests", memory_table, "Eight connections, the fake engine, one word."),
 }

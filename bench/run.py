@@ -34,6 +34,7 @@ SECTIONS = {
     "throughput": sections.throughput,
     "swap": swap.swap,
     "embeddings": embeddings.embeddings,
+    "embedding_start": embeddings.embedding_start,
     "tokenizer": tokenizer.tokenizer,
     "generate_onnx": generate_onnx.generate_onnx,
 }

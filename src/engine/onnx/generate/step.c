@@ -129,7 +129,9 @@ static rh_status read_prompt(rh_engine *engine, bool *worked, rh_error *error) {
   rh_prefix *prefix = &generator->prefixes[sequence->slot];
   int64_t chunk = *worked ? generator->chunk_beside : generator->chunk;
   int64_t left = sequence->prompt_count - prefix->count;
-  int64_t count = left < chunk ? left : chunk;
+  // In pieces of one size: a short one at the end would read all weights for a few tokens.
+  int64_t pieces = (left + chunk - 1) / chunk;
+  int64_t count = (left + pieces - 1) / pieces;
   rh_error reason = {0};
   *worked = true;
   rh_status status = rh_pass_begin(engine, 1, count, error);
