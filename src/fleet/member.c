@@ -201,6 +201,12 @@ void rh_member_on_hello(rh_member *member, const rh_hello *hello) {
   load.share = member->share;
   rh_onnx_findings found;
   if (strcmp(load.engine, "onnx") == 0) rh_onnx_complete_load(&load, &found);
+  // What the last worker died of may be the variant, or the memory of two graphs; the first of them alone may load.
+  if (load.variant != NULL && load.options.onnx.int8 == RH_ONNX_INT8_AUTO && member->load_crashes > 0) {
+    RH_LOG(RH_LOG_WARN, "an int8 variant is left out, because a worker died before the model was loaded",
+           rh_log_str("model", member->options.name), rh_log_str("variant", load.variant));
+    load.variant = load.variant_quantization = NULL;
+  }
   if (rh_load_write(&member->out, &load) != RH_OK) {
     rh_member_kill(member, "no memory is left to talk to it");
     return;

@@ -98,12 +98,14 @@ static rh_status fake_need(const char *path, rh_need *out, rh_error *error) {
   return RH_OK;
 }
 
-// Keys and values of one token, where the graph is a decoder's: its inputs past_...[rows, heads, positions, width].
+// Keys and values of one token, where the graph is a decoder's: its inputs past_...[rows, heads, positions, width]. Half a model, which
+// wants an encoder's states besides, is not run as one.
 static int64_t decoder_token_bytes(const rh_onnx_summary *graph) {
   int64_t bytes = 0;
   for (size_t i = 0; i < graph->input_count; i++) {
     const rh_onnx_port *port = &graph->inputs[i];
     const int64_t limit = INT64_C(1) << 20;
+    if (rh_text_starts_with(port->name, "encoder_")) return 0;
     if (!rh_text_starts_with(port->name, "past") || port->rank != 4) continue;
     if (port->shape[1] <= 0 || port->shape[1] > limit || port->shape[3] <= 0 || port->shape[3] > limit) continue;
     bytes += port->shape[1] * port->shape[3] * (strcmp(port->type, "float32") == 0 ? 4 : 2);
@@ -111,14 +113,16 @@ static int64_t decoder_token_bytes(const rh_onnx_summary *graph) {
   return bytes;
 }
 
-// Its pages come into memory as they are written, so this is what it can become.
+// What it can become: its pages come into memory as they are written. Attention that writes in place is an operator of
+// Microsoft's; other graphs give new tensors while the old ones are still there.
 static int64_t decoder_cache_bytes(const rh_onnx_summary *graph, const rh_load_options *options) {
   const int64_t bytes_max = INT64_C(1) << 50;
+  int64_t copies = strstr(graph->operators, "com.microsoft") != NULL ? 1 : 2;
   int64_t token = decoder_token_bytes(graph);
   int64_t context = options->context > 0 ? options->context : RH_DECODER_CONTEXT_DEFAULT;
   int64_t slots = options->slots > 0 ? options->slots : rh_decoder_slots(token, context);
   if (token == 0) return 0;
-  return token > bytes_max / context / slots ? bytes_max : token * context * slots;
+  return token > bytes_max / context / slots / copies ? bytes_max : token * context * slots * copies;
 }
 
 // A decoder gives logits for every token of a step, and the worker cuts its steps so that they stay below 128 MiB.

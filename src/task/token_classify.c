@@ -201,19 +201,26 @@ static size_t collect(work *w, const rh_row *row, const rh_output *output, bool 
 
 // What the windows of one text have given so far; they are not computed in their order.
 typedef struct gathered {
+  size_t labels;  // that the first window had: spans of all windows are named by one list
   size_t count, room;
   rh_window_span spans[];
 } gathered;
 
-static rh_status gather(rh_item_state *item, const rh_tagged_span *spans, size_t count, uint32_t window,
+static rh_status gather(rh_item_state *item, const rh_tagged_span *spans, size_t count, size_t labels, uint32_t window,
                         rh_error *error) {
   gathered *all = item->scratch;
+  if (all != NULL && all->labels != labels) {
+    return rh_fail(error, RH_UNSUPPORTED,
+                   "the graph gives %zu label scores for each token in one window of the text and %zu in another",
+                   all->labels, labels);
+  }
   size_t have = all != NULL ? all->count : 0, room = all != NULL ? all->room : 0;
   if (all == NULL || have + count > room) {
     room = 2 * room + count + 16;
     all = realloc(all, sizeof *all + room * sizeof *all->spans);
     if (all == NULL) return rh_fail(error, RH_NO_MEMORY, "There is no memory for %zu spans.", have + count);
     item->scratch = all;
+    all->labels = labels;
     all->room = room;
   }
   for (size_t i = 0; i < count; i++) {
@@ -289,7 +296,7 @@ static rh_status take(rh_inference_run *run, rh_item_state *item, const rh_row *
     if (item->parts == 1) {
       status = make_block(item, &w, w.spans, count, labels, input, error);
     } else {
-      status = gather(item, w.spans, count, row->part, error);
+      status = gather(item, w.spans, count, labels, row->part, error);
       if (status == RH_OK && item->done + 1 == item->parts) status = finish(item, &w, labels, input, error);
     }
   }

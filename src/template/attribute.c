@@ -79,12 +79,12 @@ static bool place(int64_t index, size_t count, size_t *out) {
 
 static bool char_at(tpl_render *render, tpl_value text, int64_t index, tpl_value *out, bool *there) {
   size_t at = 0, used;
+  bool near = index >= 0 && (size_t)index < text.length;
+  *there = false;
+  if (!rh_tpl_spend_text(render, near ? (size_t)index : text.length)) return false;
   // From the front without counting all; most ask for the first.
   size_t count = index >= 0 ? (size_t)index + 1 : rh_tpl_count_chars(text.as.text, text.length);
-  if (!place(index, count, &at) || !rh_tpl_spend_text(render, index >= 0 ? (size_t)index : text.length)) {
-    *there = false;
-    return render->status == RH_OK;
-  }
+  if (!place(index, count, &at)) return true;
   size_t from = rh_tpl_char_offset(text.as.text, text.length, at);
   *there = from < text.length;
   if (!*there) return true;
@@ -131,6 +131,7 @@ bool rh_tpl_path(tpl_render *render, tpl_value of, tpl_value path, tpl_value fal
     const char *dot = at < path.length ? memchr(path.as.text + at, '.', path.length - at) : NULL;
     size_t end = dot != NULL ? (size_t)(dot - path.as.text) : path.length;
     tpl_value part = tpl_text(path.as.text + at, end - at);
+    if (!rh_tpl_spend(render, 1 + part.length / 64)) return false;
     int64_t number = 0;
     size_t digits = 0;
     while (digits < part.length && digits < 18 && part.as.text[digits] >= '0' && part.as.text[digits] <= '9')
@@ -180,6 +181,11 @@ static bool slice_text(tpl_render *render, tpl_value text, int64_t from, int64_t
   return true;
 }
 
+// What stands at a place of a range, or would stand behind its ends.
+static bool range_at(const tpl_list *range, int64_t at, int64_t *out) {
+  return !__builtin_mul_overflow(at, range->step, out) && !__builtin_add_overflow(*out, range->start, out);
+}
+
 bool rh_tpl_slice(tpl_render *render, tpl_value of, const tpl_value bounds[3], tpl_value *out) {
   size_t length;
   int64_t from, to, step;
@@ -204,9 +210,10 @@ bool rh_tpl_slice(tpl_render *render, tpl_value of, const tpl_value bounds[3], t
     if (step > 0 ? step > to - at : step < to - at) break;  // the next could overflow
   }
   if (of.kind == V_RANGE) {
-    list->start = of.as.list->start + from * of.as.list->step;
-    list->stop = of.as.list->start + to * of.as.list->step;
-    if (__builtin_mul_overflow(of.as.list->step, step, &list->step)) list->step = step;
+    const tpl_list *range = of.as.list;
+    if (!range_at(range, from, &list->start) || !range_at(range, to, &list->stop) ||
+        __builtin_mul_overflow(range->step, step, &list->step))
+      return rh_tpl_fail(render, "a whole number of more than 64 bits");
   }
   *out = tpl_of_list((tpl_kind)of.kind, list);
   return true;

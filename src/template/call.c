@@ -91,9 +91,8 @@ static bool bind_keyword(tpl_render *render, const tpl_function *function, size_
                      (int)(keyword->name.length < 64 ? keyword->name.length : 64), keyword->name.as.text);
 }
 
-bool rh_tpl_apply(tpl_render *render, const tpl_function *function, tpl_value self, const tpl_args *args,
-                  tpl_value *out) {
-  if (function->raw != NULL) return function->raw(render, self, args, out);
+static bool apply_bound(tpl_render *render, const tpl_function *function, tpl_value self, const tpl_args *args,
+                        tpl_value *out) {
   tpl_value slots[TPL_PARAMETERS_MAX] = {{0}};
   size_t count = parameter_count(function);
   if (args->count > count) {
@@ -108,6 +107,16 @@ bool rh_tpl_apply(tpl_render *render, const tpl_function *function, tpl_value se
       return rh_tpl_fail(render, "%s() missing required argument '%s'", function->name, function->parameters[i]);
   }
   return function->call(render, self, slots, out);
+}
+
+// A function may apply others: map applies map, and so on.
+bool rh_tpl_apply(tpl_render *render, const tpl_function *function, tpl_value self, const tpl_args *args,
+                  tpl_value *out) {
+  if (!rh_tpl_enter(render)) return false;
+  bool ok =
+      function->raw != NULL ? function->raw(render, self, args, out) : apply_bound(render, function, self, args, out);
+  rh_tpl_leave(render);
+  return ok;
 }
 
 // --- macros ---------------------------------------------------------------------------------------------------------
@@ -129,6 +138,7 @@ static bool bind_parameters(const macro_call *call) {
   for (uint32_t i = 0; i < call->node->count; i++) {
     const tpl_node *parameter = call->node->items[i];
     tpl_value value = tpl_missing();
+    if (!rh_tpl_spend(render, call->args->keyword_count / 16)) return false;
     if (i < call->args->count) value = call->args->items[i];
     for (size_t k = 0; k < call->args->keyword_count; k++) {
       if (!same_text(call->args->keywords[k].name, parameter->value)) continue;
@@ -161,6 +171,7 @@ static bool bind_keywords(const macro_call *call) {
     return false;
   for (size_t i = 0; i < call->args->keyword_count; i++) {
     tpl_value name = call->args->keywords[i].name, value = call->args->keywords[i].value;
+    if (!rh_tpl_spend(render, node->count / 16)) return false;
     if (is_parameter(node, name)) continue;
     if (tpl_text_is(name, "caller") && (node->op & TPL_USES_CALLER) != 0) {
       if (!rh_tpl_assign(render, call->scope, TPL_NAME_CALLER, value)) return false;

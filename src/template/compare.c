@@ -8,11 +8,12 @@
 #include "template/render.h"
 
 static bool equal_lists(tpl_render *render, const tpl_list *a, const tpl_list *b, bool *out) {
+  size_t i = 0;
   *out = a->count == b->count;
-  for (size_t i = 0; *out && i < a->count; i++) {
+  for (; *out && i < a->count; i++) {
     if (!rh_tpl_equal(render, a->items[i], b->items[i], out)) return false;
   }
-  return true;
+  return rh_tpl_spend(render, i / 16);
 }
 
 static bool equal_dicts(tpl_render *render, const tpl_dict *a, const tpl_dict *b, bool *out) {
@@ -57,6 +58,11 @@ bool rh_tpl_equal(tpl_render *render, tpl_value a, tpl_value b, bool *out) {
   }
   *out = false;
   if (a.kind != b.kind) return true;
+  // The same object: Python asks no item of it whether it is equal to itself.
+  if (a.kind >= V_LIST && a.as.list == b.as.list) {
+    *out = true;
+    return true;
+  }
   if (!rh_tpl_enter(render) || !rh_tpl_spend(render, a.length / 1024)) return false;
   bool ok = equal_same_kind(render, a, b, out);
   rh_tpl_leave(render);
@@ -85,13 +91,14 @@ static bool order_numbers(tpl_op op, tpl_value a, tpl_value b) {
 static bool order(tpl_render *render, tpl_op op, tpl_value a, tpl_value b, bool *out);
 
 static bool order_lists(tpl_render *render, tpl_op op, const tpl_list *a, const tpl_list *b, bool *out) {
-  for (size_t i = 0; i < a->count && i < b->count; i++) {
+  size_t i = 0;
+  for (; i < a->count && i < b->count; i++) {
     bool same;
     if (!rh_tpl_equal(render, a->items[i], b->items[i], &same)) return false;
-    if (!same) return order(render, op, a->items[i], b->items[i], out);
+    if (!same) return rh_tpl_spend(render, i / 16) && order(render, op, a->items[i], b->items[i], out);
   }
   *out = holds(op, a->count < b->count ? -1 : a->count > b->count);
-  return true;
+  return rh_tpl_spend(render, i / 16);
 }
 
 static bool order(tpl_render *render, tpl_op op, tpl_value a, tpl_value b, bool *out) {
@@ -125,7 +132,7 @@ static bool contains(tpl_render *render, tpl_value item, tpl_value in, bool *out
       return rh_tpl_fail(render, "'in <string>' requires string as left operand, not %s", rh_tpl_type(item));
     }
     *out = item.length == 0 || memmem(in.as.text, in.length, item.as.text, item.length) != NULL;
-    return rh_tpl_spend(render, in.length / 1024);
+    return rh_tpl_spend(render, in.length / 256);
   }
   if (in.kind == V_DICT) {
     tpl_value *found;

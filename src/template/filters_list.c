@@ -179,7 +179,8 @@ static bool extreme(tpl_render *render, tpl_value self, const tpl_value *args, t
   for (size_t i = 0; i < from->count; i++) {
     tpl_value key;
     bool better = true;
-    if (!key_of(render, from->items[i], args[1], !rh_tpl_truth(args[0]), &key)) return false;
+    if (!rh_tpl_spend(render, 1) || !key_of(render, from->items[i], args[1], !rh_tpl_truth(args[0]), &key))
+      return false;
     if (best.kind != V_MISSING && !rh_tpl_compare(render, op, key, best, &better)) return false;
     if (!better) continue;
     best = key;
@@ -204,7 +205,7 @@ static bool sum(tpl_render *render, tpl_value self, const tpl_value *args, tpl_v
   if (out->kind == V_STRING) return rh_tpl_fail(render, "sum() can't sum strings [use ''.join(seq) instead]");
   for (size_t i = 0; i < from->count; i++) {
     tpl_value value;
-    if (!rh_tpl_path(render, from->items[i], args[0], tpl_missing(), &value)) return false;
+    if (!rh_tpl_spend(render, 1) || !rh_tpl_path(render, from->items[i], args[0], tpl_missing(), &value)) return false;
     if (!rh_tpl_binary(render, OP_ADD, *out, value, out)) return false;
   }
   return true;

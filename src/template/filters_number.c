@@ -82,6 +82,7 @@ static bool to_int(tpl_render *render, tpl_value self, const tpl_value *args, tp
   if (self.kind == V_UNDEFINED) return rh_tpl_fail_undefined(render, self);
   if (!rh_tpl_want_int(render, "int()'s base", args[1], 10, &base)) return false;
   if (base != 0 && (base < 2 || base > 36)) return rh_tpl_fail(render, "int()'s base must be 0 or 2 to 36");
+  if (self.kind == V_STRING && !rh_tpl_spend(render, self.length / 64)) return false;  // white space around it
   *out = args[0].kind == V_MISSING ? tpl_int(0) : args[0];
   if (tpl_is_whole(self)) {
     *out = tpl_int(tpl_whole(self));
@@ -99,6 +100,7 @@ static bool to_int(tpl_render *render, tpl_value self, const tpl_value *args, tp
 static bool to_float(tpl_render *render, tpl_value self, const tpl_value *args, tpl_value *out) {
   double number;
   if (self.kind == V_UNDEFINED) return rh_tpl_fail_undefined(render, self);
+  if (self.kind == V_STRING && !rh_tpl_spend(render, self.length / 64)) return false;  // white space around it
   *out = args[0].kind == V_MISSING ? tpl_float(0) : args[0];
   if (tpl_is_number(self)) *out = tpl_float(tpl_real(self));
   if (self.kind == V_STRING && read_float(self, &number)) *out = tpl_float(number);

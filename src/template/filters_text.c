@@ -31,7 +31,7 @@ static tpl_value after_first(tpl_value text) {
 static bool capitalize(tpl_render *render, tpl_value self, const tpl_value *args, tpl_value *out) {
   (void)args;
   rh_dynbuf buffer;
-  if (!rh_tpl_str(render, self, &self)) return false;
+  if (!rh_tpl_str(render, self, &self) || !rh_tpl_spend(render, self.length / 8)) return false;
   rh_tpl_buffer(&buffer);
   rh_tpl_write_case(first_char(self), true, &buffer);
   rh_tpl_write_case(after_first(self), false, &buffer);
@@ -45,7 +45,7 @@ static bool splits_title(const char *text, size_t length) {
 static bool title(tpl_render *render, tpl_value self, const tpl_value *args, tpl_value *out) {
   (void)args;
   rh_dynbuf buffer;
-  if (!rh_tpl_str(render, self, &self)) return false;
+  if (!rh_tpl_str(render, self, &self) || !rh_tpl_spend(render, self.length / 8)) return false;
   rh_tpl_buffer(&buffer);
   for (size_t at = 0; at < self.length;) {
     size_t end = at, used;
@@ -64,12 +64,7 @@ static bool title(tpl_render *render, tpl_value self, const tpl_value *args, tpl
 }
 
 static bool trim(tpl_render *render, tpl_value self, const tpl_value *args, tpl_value *out) {
-  bool given = args[0].kind != V_MISSING && args[0].kind != V_NONE;
-  if (!rh_tpl_str(render, self, &self)) return false;
-  if (given && !rh_tpl_want_text(render, "trim()'s characters", args[0])) return false;
-  if (given && args[0].length > 4096) return rh_tpl_fail(render, "trim() with more than 4096 bytes of characters");
-  *out = rh_tpl_strip(self, given ? &args[0] : NULL, true, true);
-  return rh_tpl_spend_search(render, self.length - out->length, given ? args[0].length : 0);
+  return rh_tpl_str(render, self, &self) && rh_tpl_strip_given(render, self, args[0], true, true, out);
 }
 
 static bool replace(tpl_render *render, tpl_value self, const tpl_value *args, tpl_value *out) {
@@ -128,6 +123,7 @@ static bool truncate(tpl_render *render, tpl_value self, const tpl_value *args, 
       !rh_tpl_want_int(render, "truncate()'s length", args[0], 255, &length) ||
       !rh_tpl_want_int(render, "truncate()'s leeway", given, 5, &leeway))
     return false;
+  if (!rh_tpl_spend(render, self.length / 64 + end.length / 64)) return false;
   int64_t end_chars = (int64_t)rh_tpl_count_chars(end.as.text, end.length);
   if (length < end_chars || leeway < 0)
     return rh_tpl_fail(render, "truncate() with a length shorter than its end, or a leeway below 0");
@@ -144,7 +140,7 @@ static bool wordcount(tpl_render *render, tpl_value self, const tpl_value *args,
   (void)args;
   int64_t words = 0;
   bool inside = false;
-  if (!rh_tpl_str(render, self, &self)) return false;
+  if (!rh_tpl_str(render, self, &self) || !rh_tpl_spend_text(render, self.length)) return false;
   for (size_t at = 0, used; at < self.length; at += used) {
     uint32_t code = rh_tpl_decode_utf8(self.as.text + at, self.length - at, &used);
     bool word = code == '_' || rh_tpl_char_is(code, TPL_ALNUM);

@@ -46,6 +46,7 @@ static bool take_named(percent *self, tpl_value *out) {
   if (self->at >= self->format.length) return rh_tpl_fail(self->render, "incomplete format key");
   tpl_value name = tpl_text(text + from, self->at++ - from), *found = NULL;
   self->named = true;
+  if (!rh_tpl_spend(self->render, self->args->keyword_count / 16)) return false;
   for (size_t i = 0; i < self->args->keyword_count; i++) {
     if (self->args->keywords[i].name.length == name.length &&
         memcmp(self->args->keywords[i].name.as.text, name.as.text, name.length) == 0)
@@ -66,7 +67,7 @@ static bool read_size(percent *self, int64_t *out) {
   if (now(self) == '*') {
     self->at++;
     if (!take(self, &given) || !rh_tpl_want_int(self->render, "* in a format", given, 0, out)) return false;
-    return *out <= 1000000 || rh_tpl_fail(self->render, "a width of more than 1000000");
+    return (*out >= -1000000 && *out <= 1000000) || rh_tpl_fail(self->render, "a width of more than 1000000");
   }
   while (isdigit((unsigned char)now(self))) {
     *out = *out * 10 + (now(self) - '0');
@@ -176,7 +177,7 @@ static bool write_number(percent *self, const percent_code *code) {
 
 static bool write_code(percent *self) {
   percent_code code;
-  if (!read_code(self, &code)) return false;
+  if (!rh_tpl_spend(self->render, 1) || !read_code(self, &code)) return false;
   switch (code.type) {
     case '%': return rh_dynbuf_append_char(self->out, '%') == RH_OK || rh_tpl_fail_memory(self->render);
     case 's':
@@ -199,7 +200,7 @@ bool rh_tpl_percent(tpl_render *render, tpl_value format, const tpl_args *args, 
   rh_tpl_buffer(&buffer);
   percent self = {.render = render, .format = format, .args = args, .out = &buffer};
   bool ok = rh_tpl_spend(render, format.length / 64);
-  while (ok && self.at < format.length) {
+  while (ok && !buffer.failed && self.at < format.length) {
     const char *next = memchr(format.as.text + self.at, '%', format.length - self.at);
     size_t end = next != NULL ? (size_t)(next - format.as.text) : format.length;
     (void)rh_dynbuf_append(&buffer, format.as.text + self.at, end - self.at);
@@ -208,7 +209,7 @@ bool rh_tpl_percent(tpl_render *render, tpl_value format, const tpl_args *args, 
   }
   bool mapping = args->count == 1 &&
                  (args->items[0].kind == V_DICT || args->items[0].kind == V_LIST || args->items[0].kind == V_UNDEFINED);
-  if (ok && self.taken < args->count && !self.named && !mapping)
+  if (ok && !buffer.failed && self.taken < args->count && !self.named && !mapping)
     ok = rh_tpl_fail(render, "not all arguments converted during string formatting");
   if (ok && rh_tpl_text_take(render, &buffer, out)) {
     out->markup = format.markup;
@@ -243,6 +244,7 @@ static bool first_value(braces *self, tpl_value name, tpl_value *out) {
       return rh_tpl_fail(self->render, "cannot switch from automatic field numbering to manual field specification");
     self->next = -1;
   } else {
+    if (!rh_tpl_spend(self->render, self->args->keyword_count / 16)) return false;
     for (size_t i = 0; i < self->args->keyword_count; i++) {
       *out = self->args->keywords[i].value;
       if (self->args->keywords[i].name.length == name.length &&
@@ -311,7 +313,7 @@ static bool write_field(braces *self, tpl_value field) {
     if (field.as.text[at] == ']') in_item = false;
   }
   tpl_value value;
-  if (!field_value(self, tpl_text(field.as.text, at), &value)) return false;
+  if (!rh_tpl_spend(self->render, 1) || !field_value(self, tpl_text(field.as.text, at), &value)) return false;
   if (at < field.length && field.as.text[at] == '!') {
     char how = at + 1 < field.length ? field.as.text[at + 1] : '\0';
     if (how != 's' && how != 'r') return rh_tpl_fail(self->render, "Unknown conversion specifier in a format");
@@ -350,7 +352,7 @@ bool rh_tpl_format(tpl_render *render, tpl_value format, const tpl_args *args, t
   rh_tpl_buffer(&buffer);
   braces self = {.render = render, .args = args, .out = &buffer};
   bool ok = rh_tpl_spend(render, format.length / 16);
-  for (size_t at = 0; ok && at < format.length; at++) {
+  for (size_t at = 0; ok && !buffer.failed && at < format.length; at++) {
     char c = format.as.text[at];
     bool twice = at + 1 < format.length && format.as.text[at + 1] == c;
     if ((c != '{' && c != '}') || twice) {

@@ -90,6 +90,7 @@ static bool write_text(tpl_render *render, tpl_value text, const format_spec *sp
   if (spec->zeros && spec->align == '=') padded.align = '<';
   size_t length =
       spec->precision >= 0 ? rh_tpl_char_offset(text.as.text, text.length, (size_t)spec->precision) : text.length;
+  if (!rh_tpl_spend_text(render, length)) return false;
   return put_padded(&padded, "", text.as.text, length, '<', out);
 }
 
@@ -173,6 +174,7 @@ static void write_plain(double size, const format_spec *spec, char *digits, size
 static bool write_real(tpl_render *render, double number, const format_spec *spec, rh_dynbuf *out) {
   char digits[800], pattern[16];
   if (spec->precision > PRECISION_MAX) return rh_tpl_fail(render, "a precision of more than %d", PRECISION_MAX);
+  if (!rh_tpl_spend(render, TPL_STEPS_FLOAT)) return false;
   int precision = spec->precision < 0 ? 6 : (int)spec->precision;
   double size = fabs(number);
   switch (spec->type) {

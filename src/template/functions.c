@@ -32,7 +32,9 @@ static bool make_range(tpl_render *render, tpl_value self, const tpl_value *args
   }
   tpl_list *list = rh_tpl_list_new(render, (size_t)count);
   for (int64_t i = 0; list != NULL && i < count; i++) {
-    if (!rh_tpl_list_push(render, list, tpl_int(start + i * step))) return false;
+    // Every item fits, though i * step may not.
+    int64_t item = (int64_t)((uint64_t)start + (uint64_t)i * (uint64_t)step);
+    if (!rh_tpl_list_push(render, list, tpl_int(item))) return false;
   }
   if (list == NULL) return false;
   list->start = start;

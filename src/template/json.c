@@ -53,16 +53,17 @@ static bool write_text(tpl_render *render, tpl_value text, const json_style *sty
   return rh_tpl_spend_text(render, text.length);
 }
 
-static void write_line(const json_style *style) {
-  if (!style->indented) return;
+static bool write_line(tpl_render *render, const json_style *style) {
+  if (!style->indented) return true;
   (void)rh_dynbuf_append_char(style->out, '\n');
   for (size_t i = 0; i < style->level; i++)
     (void)rh_dynbuf_append(style->out, style->indent.as.text, style->indent.length);
+  return rh_tpl_spend(render, style->level / 8 + style->level * style->indent.length / 16);
 }
 
-static void write_between(const json_style *style, size_t number) {
+static bool write_between(tpl_render *render, const json_style *style, size_t number) {
   if (number > 0) (void)rh_dynbuf_append(style->out, style->between.as.text, style->between.length);
-  write_line(style);
+  return write_line(render, style);
 }
 
 static bool write_list(tpl_render *render, const tpl_list *list, json_style *style) {
@@ -70,13 +71,12 @@ static bool write_list(tpl_render *render, const tpl_list *list, json_style *sty
   (void)rh_dynbuf_append_char(style->out, '[');
   style->level++;
   for (size_t i = 0; i < list->count; i++) {
-    write_between(style, i);
-    if (!write_value(render, list->items[i], style)) return false;
+    if (!write_between(render, style, i) || !write_value(render, list->items[i], style)) return false;
   }
   style->level--;
-  write_line(style);
+  bool ok = write_line(render, style);
   (void)rh_dynbuf_append_char(style->out, ']');
-  return true;
+  return ok;
 }
 
 static bool write_key(tpl_render *render, tpl_value key, json_style *style) {
@@ -109,15 +109,14 @@ static bool write_dict(tpl_render *render, const tpl_dict *dict, json_style *sty
   style->level++;
   for (size_t i = 0; i < dict->count; i++) {
     const tpl_entry *entry = &dict->entries[order != NULL ? (size_t)order[i].as.integer : i];
-    write_between(style, i);
-    if (!write_key(render, entry->key, style)) return false;
+    if (!write_between(render, style, i) || !write_key(render, entry->key, style)) return false;
     (void)rh_dynbuf_append(style->out, style->colon.as.text, style->colon.length);
     if (!write_value(render, entry->value, style)) return false;
   }
   style->level--;
-  write_line(style);
+  bool ok = write_line(render, style);
   (void)rh_dynbuf_append_char(style->out, '}');
-  return true;
+  return ok;
 }
 
 static bool write_value(tpl_render *render, tpl_value value, json_style *style) {
@@ -134,6 +133,7 @@ static bool write_value(tpl_render *render, tpl_value value, json_style *style) 
                                                                        : "Infinity");
       } else {
         rh_tpl_write_float(value.as.number, style->out);
+        ok = rh_tpl_spend(render, TPL_STEPS_FLOAT);
       }
       break;
     case V_STRING: ok = write_text(render, value, style); break;

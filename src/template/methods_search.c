@@ -18,6 +18,7 @@ static bool part_of(tpl_render *render, tpl_value text, tpl_value start, tpl_val
   *there = true;
   bool no_start = start.kind == V_MISSING || start.kind == V_NONE, no_end = end.kind == V_MISSING || end.kind == V_NONE;
   if (no_start && no_end) return true;
+  if (!rh_tpl_spend(render, text.length / 64)) return false;
   int64_t count = (int64_t)rh_tpl_count_chars(text.as.text, text.length);
   if (!rh_tpl_want_int(render, "the start", no_start ? tpl_missing() : start, 0, &from)) return false;
   if (!rh_tpl_want_int(render, "the end", no_end ? tpl_missing() : end, count, &to)) return false;
@@ -29,7 +30,7 @@ static bool part_of(tpl_render *render, tpl_value text, tpl_value start, tpl_val
   *before = rh_tpl_char_offset(text.as.text, text.length, (size_t)from);
   *out = tpl_text(text.as.text + *before,
                   rh_tpl_char_offset(text.as.text + *before, text.length - *before, (size_t)(to - from)));
-  return rh_tpl_spend(render, text.length / 256);
+  return true;
 }
 
 static bool ends_with(tpl_value text, tpl_value what, bool at_end) {
@@ -45,11 +46,13 @@ static bool has_end(tpl_render *render, tpl_value self, const tpl_value *args, b
   if (!part_of(render, self, args[1], args[2], &part, &before, &there)) return false;
   if (args[0].kind != V_TUPLE) {
     if (!rh_tpl_want_text(render, at_end ? "endswith first arg" : "startswith first arg", args[0])) return false;
+    if (!rh_tpl_spend(render, args[0].length / 256)) return false;
     found = there && ends_with(part, args[0], at_end);
   }
   for (size_t i = 0; args[0].kind == V_TUPLE && !found && i < args[0].as.list->count; i++) {
     tpl_value what = args[0].as.list->items[i];
-    if (!rh_tpl_want_text(render, "an item of the tuple", what)) return false;
+    if (!rh_tpl_want_text(render, "an item of the tuple", what) || !rh_tpl_spend(render, 1 + what.length / 256))
+      return false;
     found = there && ends_with(part, what, at_end);
   }
   *out = tpl_bool(found);
@@ -113,26 +116,30 @@ static bool count(tpl_render *render, tpl_value self, const tpl_value *args, tpl
   bool there;
   int64_t found = 0;
   if (!rh_tpl_want_text(render, "the text to count", args[0])) return false;
-  if (!part_of(render, self, args[1], args[2], &part, &before, &there)) return false;
+  if (!part_of(render, self, args[1], args[2], &part, &before, &there) || !rh_tpl_spend(render, part.length / 64))
+    return false;
   if (args[0].length == 0) {
     *out = tpl_int(there ? (int64_t)rh_tpl_count_chars(part.as.text, part.length) + 1 : 0);
     return true;
   }
   for (const char *next;
-       there && (next = memmem(part.as.text + at, part.length - at, args[0].as.text, args[0].length)) != NULL; found++)
+       there && (next = memmem(part.as.text + at, part.length - at, args[0].as.text, args[0].length)) != NULL;
+       found++) {
+    if (!rh_tpl_spend(render, 1)) return false;
     at = (size_t)(next - part.as.text) + args[0].length;
+  }
   *out = tpl_int(found);
-  return rh_tpl_spend(render, part.length / 64);
+  return true;
 }
 
 static bool removeprefix(tpl_render *render, tpl_value self, const tpl_value *args, tpl_value *out) {
-  if (!rh_tpl_want_text(render, "the prefix", args[0])) return false;
+  if (!rh_tpl_want_text(render, "the prefix", args[0]) || !rh_tpl_spend(render, args[0].length / 256)) return false;
   *out = ends_with(self, args[0], false) ? tpl_text(self.as.text + args[0].length, self.length - args[0].length) : self;
   return true;
 }
 
 static bool removesuffix(tpl_render *render, tpl_value self, const tpl_value *args, tpl_value *out) {
-  if (!rh_tpl_want_text(render, "the suffix", args[0])) return false;
+  if (!rh_tpl_want_text(render, "the suffix", args[0]) || !rh_tpl_spend(render, args[0].length / 256)) return false;
   *out = ends_with(self, args[0], true) ? tpl_text(self.as.text, self.length - args[0].length) : self;
   return true;
 }

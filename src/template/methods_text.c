@@ -22,6 +22,7 @@ static bool lower(tpl_render *render, tpl_value self, const tpl_value *args, tpl
 static bool recase(tpl_render *render, tpl_value self, char how, tpl_value *out) {
   rh_dynbuf buffer;
   bool inside = false;
+  if (!rh_tpl_spend(render, self.length / 8)) return false;
   rh_tpl_buffer(&buffer);
   for (size_t at = 0, used; at < self.length; at += used) {
     uint32_t code = rh_tpl_decode_utf8(self.as.text + at, self.length - at, &used);
@@ -48,24 +49,14 @@ static bool swapcase(tpl_render *render, tpl_value self, const tpl_value *args, 
   return recase(render, self, 's', out);
 }
 
-static bool strip_ends(tpl_render *render, tpl_value self, const tpl_value *args, bool left, bool right,
-                       tpl_value *out) {
-  bool given = args[0].kind != V_MISSING && args[0].kind != V_NONE;
-  if (given && !rh_tpl_want_text(render, "strip arg", args[0])) return false;
-  // Each character is looked for among those given.
-  if (given && args[0].length > 4096) return rh_tpl_fail(render, "strip() with more than 4096 bytes of characters");
-  *out = rh_tpl_strip(self, given ? &args[0] : NULL, left, right);
-  return rh_tpl_spend_search(render, self.length - out->length, given ? args[0].length : 0);
-}
-
 static bool strip(tpl_render *render, tpl_value self, const tpl_value *args, tpl_value *out) {
-  return strip_ends(render, self, args, true, true, out);
+  return rh_tpl_strip_given(render, self, args[0], true, true, out);
 }
 static bool lstrip(tpl_render *render, tpl_value self, const tpl_value *args, tpl_value *out) {
-  return strip_ends(render, self, args, true, false, out);
+  return rh_tpl_strip_given(render, self, args[0], true, false, out);
 }
 static bool rstrip(tpl_render *render, tpl_value self, const tpl_value *args, tpl_value *out) {
-  return strip_ends(render, self, args, false, true, out);
+  return rh_tpl_strip_given(render, self, args[0], false, true, out);
 }
 
 static bool replace(tpl_render *render, tpl_value self, const tpl_value *args, tpl_value *out) {
@@ -102,7 +93,8 @@ static bool zfill(tpl_render *render, tpl_value self, const tpl_value *args, tpl
   if (!rh_tpl_want_int(render, "the width", args[0], 0, &width)) return false;
   bool sign = self.length > 0 && (self.as.text[0] == '-' || self.as.text[0] == '+');
   tpl_value rest = sign ? tpl_text(self.as.text + 1, self.length - 1) : self;
-  if (!rh_tpl_center(render, rest, sign ? width - 1 : width, 'r', TPL_LITERAL("0"), &rest)) return false;
+  if (sign && width > 0) width--;
+  if (!rh_tpl_center(render, rest, width, 'r', TPL_LITERAL("0"), &rest)) return false;
   *out = rest;
   return !sign || rh_tpl_binary(render, OP_ADD, tpl_text(self.as.text, 1), rest, out);
 }

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 bool rh_tpl_fail_as(tpl_render *render, rh_status status, const char *format, ...) {
   if (render->status != RH_OK) return false;  // the first failure is the one to tell
   char text[1024];
@@ -43,17 +45,27 @@ bool rh_tpl_fail_undefined(tpl_render *render, tpl_value value) {
   return rh_tpl_fail(render, "%s", text);
 }
 
+// Steps bound the work on any machine; the clock bounds what steps weigh wrongly.
 bool rh_tpl_spend(tpl_render *render, uint64_t steps) {
   render->steps += steps;
-  if (render->steps <= TPL_STEPS_MAX) return render->status == RH_OK;
-  return rh_tpl_fail_as(render, RH_TOO_LARGE, "line %u of the chat template: it takes more than %llu steps",
-                        render->line, (unsigned long long)TPL_STEPS_MAX);
+  if (render->steps > TPL_STEPS_MAX) {
+    return rh_tpl_fail_as(render, RH_TOO_LARGE, "line %u of the chat template: it takes more than %llu steps",
+                          render->line, (unsigned long long)TPL_STEPS_MAX);
+  }
+  if (render->steps >= render->look_at) {
+    render->look_at = render->steps + TPL_STEPS_LOOK;
+    if (rh_clock_now_ns() > render->deadline_ns) {
+      return rh_tpl_fail_as(render, RH_TOO_LARGE, "line %u of the chat template: it takes more than %d seconds",
+                            render->line, RH_TEMPLATE_SECONDS_MAX);
+    }
+  }
+  return render->status == RH_OK;
 }
 
 bool rh_tpl_spend_text(tpl_render *render, size_t bytes) { return rh_tpl_spend(render, bytes / 16); }
 
 bool rh_tpl_spend_search(tpl_render *render, size_t text, size_t what) {
-  uint64_t each = 1 + (uint64_t)what / 64, times = 1 + (uint64_t)text / 64;
+  uint64_t each = 1 + (uint64_t)what / 16, times = 1 + (uint64_t)text / 64;
   return each < TPL_STEPS_MAX && times < TPL_STEPS_MAX ? rh_tpl_spend(render, each * times)
                                                        : rh_tpl_spend(render, TPL_STEPS_MAX);
 }
@@ -86,7 +98,7 @@ bool rh_tpl_assign(tpl_render *render, tpl_scope *scope, uint32_t name, tpl_valu
   for (uint32_t i = 0; i < scope->count; i++) {
     if (scope->variables[i].name != name) continue;
     scope->variables[i].value = value;
-    return true;
+    return rh_tpl_spend(render, i / 16);
   }
   if (scope->count == scope->room) {
     uint32_t room = scope->room == 0 ? 4 : scope->room * 2;
@@ -131,6 +143,7 @@ rh_status rh_template_render(const rh_template *tmpl, const json_t *variables, i
                              rh_error *error) {
   assert(tmpl != NULL && out != NULL);
   tpl_render render = {.tmpl = tmpl, .variables = variables, .now_s = now_s, .line = 1, .error = error};
+  render.deadline_ns = rh_clock_now_ns() + RH_TEMPLATE_SECONDS_MAX * RH_NS_PER_S;
   render.arena = rh_arena_new(TPL_BYTES_MAX);
   if (render.arena == NULL) return rh_fail(error, RH_NO_MEMORY, "not enough memory for the chat template");
   rh_dynbuf text;

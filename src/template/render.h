@@ -8,8 +8,11 @@
 
 #include "template/functions.h"
 #include "template/node.h"
+#include "template/template.h"
 
 #define TPL_STEPS_MAX UINT64_C(10000000)  // nodes met, items walked over, and 16 bytes of text written count as one
+#define TPL_STEPS_LOOK UINT64_C(1000)     // how many are taken between two looks at the clock
+#define TPL_STEPS_FLOAT UINT64_C(16)      // finding a number's shortest digits
 #define TPL_DEPTH_MAX 1500                // nodes within nodes, macros included
 #define TPL_BYTES_MAX ((size_t)256 << 20)
 #define TPL_OUTPUT_MAX ((size_t)64 << 20)
@@ -61,7 +64,8 @@ struct tpl_render {
   uint64_t macros;  // made so far
   uint32_t line;
   unsigned depth;
-  uint64_t steps;
+  uint64_t steps, look_at;  // look_at: at how many steps the clock is looked at again
+  uint64_t deadline_ns;
   rh_status status;
   rh_error *error;
 };
@@ -122,6 +126,8 @@ bool rh_tpl_join(tpl_render *render, tpl_value separator, const tpl_list *items,
 bool rh_tpl_replace(tpl_render *render, tpl_value text, tpl_value from, tpl_value to, int64_t most, tpl_value *out);
 bool rh_tpl_split_lines(tpl_render *render, tpl_value text, bool keep, tpl_list **out);
 tpl_value rh_tpl_strip(tpl_value text, const tpl_value *chars, bool left, bool right);  // chars NULL: white space
+// strip() and trim(): the characters as the template gave them, or did not.
+bool rh_tpl_strip_given(tpl_render *render, tpl_value text, tpl_value chars, bool left, bool right, tpl_value *out);
 bool rh_tpl_center(tpl_render *render, tpl_value text, int64_t width, char side, tpl_value fill, tpl_value *out);
 
 // --- computing (operators.c, attribute.c, evaluate.c, call.c, statement.c) -----------------------------------------

@@ -120,7 +120,7 @@ bool rh_tpl_write_repr(tpl_render *render, tpl_value value, rh_dynbuf *out) {
     if (value.markup) (void)rh_dynbuf_append_text(out, "Markup(");
     write_quoted(value, out);
     if (value.markup) (void)rh_dynbuf_append_char(out, ')');
-    return rh_tpl_spend_text(render, value.length);
+    return rh_tpl_spend(render, 1 + value.length / 16);
   }
   if (value.kind == V_UNDEFINED) return rh_dynbuf_append_text(out, "Undefined") == RH_OK || rh_tpl_fail_memory(render);
   return rh_tpl_write(render, value, out);
@@ -134,7 +134,10 @@ bool rh_tpl_write(tpl_render *render, tpl_value value, rh_dynbuf *out) {
     case V_NONE: (void)rh_dynbuf_append_text(out, "None"); break;
     case V_BOOL: (void)rh_dynbuf_append_text(out, value.as.boolean ? "True" : "False"); break;
     case V_INT: (void)rh_dynbuf_printf(out, "%" PRId64, value.as.integer); break;
-    case V_FLOAT: rh_tpl_write_float(value.as.number, out); break;
+    case V_FLOAT:
+      rh_tpl_write_float(value.as.number, out);
+      ok = rh_tpl_spend(render, TPL_STEPS_FLOAT);
+      break;
     case V_STRING: (void)rh_dynbuf_append(out, value.as.text, value.length); break;
     default:
       if (!rh_tpl_enter(render)) return false;

@@ -4,7 +4,7 @@
 // (trim_blocks, lstrip_blocks, the sandbox's loop controls, tojson without HTML escapes, raise_exception, strftime_now).
 //
 // A template is read-only once it is made: any number of threads may render it at once.
-// Templates come with models, which come from strangers: their steps, output, memory and nesting have limits.
+// Templates come with models, which come from strangers: their steps, time, output, memory and nesting have limits.
 // Source of the behaviour: the Jinja documentation and the `jinja2` package, compared output by output in the tests.
 #ifndef RH_TEMPLATE_TEMPLATE_H
 #define RH_TEMPLATE_TEMPLATE_H
@@ -16,6 +16,7 @@
 #include "flow/request.h"
 
 #define RH_TEMPLATE_SOURCE_MAX ((size_t)1 << 20)
+#define RH_TEMPLATE_SECONDS_MAX 5  // one render, by the clock
 
 typedef struct rh_template rh_template;
 
@@ -25,7 +26,8 @@ void rh_template_free(rh_template *tmpl);  // NULL is allowed
 
 // Append the text. `variables` is an object: the names that the template sees; it is not changed. `now_s` is what
 // strftime_now tells (seconds since 1970, shown in local time). RH_INVALID: the template refused (raise_exception), with its own words,
-// or met what it cannot work on, with the line. RH_TOO_LARGE: a limit was met. `out` may hold part of the text after a failure.
+// or met what it cannot work on, with the line. RH_TOO_LARGE: a limit was met: steps, RH_TEMPLATE_SECONDS_MAX, memory, text or
+// nesting. `out` may hold part of the text after a failure.
 rh_status rh_template_render(const rh_template *tmpl, const json_t *variables, int64_t now_s, rh_dynbuf *out,
                              rh_error *error) RH_MUST_CHECK;
 

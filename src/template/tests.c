@@ -92,8 +92,8 @@ static bool is_same(tpl_render *render, tpl_value self, const tpl_value *args, t
 static bool is_case(tpl_render *render, tpl_value self, tpl_class what, tpl_value *out) {
   tpl_value text;
   bool any = false, all = true;
-  if (!rh_tpl_str(render, self, &text)) return false;
-  for (size_t at = 0, used; at < text.length; at += used) {
+  if (!rh_tpl_str(render, self, &text) || !rh_tpl_spend_text(render, text.length)) return false;
+  for (size_t at = 0, used; all && at < text.length; at += used) {
     uint32_t code = rh_tpl_decode_utf8(text.as.text + at, text.length - at, &used);
     bool is = rh_tpl_char_is(code, what);
     any = any || is;

@@ -54,12 +54,9 @@ void rh_tpl_write_case(tpl_value text, bool upper, rh_dynbuf *out) {
 
 bool rh_tpl_change_case(tpl_render *render, tpl_value text, bool upper, tpl_value *out) {
   rh_dynbuf buffer;
+  if (!rh_tpl_spend_text(render, text.length)) return false;
   rh_tpl_buffer(&buffer);
   rh_tpl_write_case(text, upper, &buffer);
-  if (!rh_tpl_spend_text(render, text.length)) {
-    rh_dynbuf_free(&buffer);
-    return false;
-  }
   return rh_tpl_text_take(render, &buffer, out);
 }
 
@@ -87,8 +84,19 @@ tpl_value rh_tpl_strip(tpl_value text, const tpl_value *chars, bool left, bool r
   return out;
 }
 
+bool rh_tpl_strip_given(tpl_render *render, tpl_value text, tpl_value chars, bool left, bool right, tpl_value *out) {
+  bool given = chars.kind != V_MISSING && chars.kind != V_NONE;
+  if (given && !rh_tpl_want_text(render, "strip arg", chars)) return false;
+  // Each character is looked for among those given.
+  if (given && chars.length > 4096) return rh_tpl_fail(render, "strip() with more than 4096 bytes of characters");
+  if (given && chars.length > 16 && !rh_tpl_spend(render, text.length / 16 * (chars.length / 8))) return false;
+  *out = rh_tpl_strip(text, given ? &chars : NULL, left, right);
+  return rh_tpl_spend(render, (text.length - out->length) / 64);
+}
+
 static bool replace_nothing(tpl_render *render, tpl_value text, tpl_value to, int64_t most, tpl_value *out) {
   rh_dynbuf buffer;
+  if (!rh_tpl_spend(render, text.length)) return false;
   rh_tpl_buffer(&buffer);
   int64_t done = 0;
   for (size_t at = 0, used = 0; at <= text.length; at += used) {
@@ -103,15 +111,18 @@ static bool replace_nothing(tpl_render *render, tpl_value text, tpl_value to, in
 bool rh_tpl_replace(tpl_render *render, tpl_value text, tpl_value from, tpl_value to, int64_t most, tpl_value *out) {
   if (from.length == 0) return replace_nothing(render, text, to, most, out);
   rh_dynbuf buffer;
+  if (!rh_tpl_spend(render, text.length / 64)) return false;
   rh_tpl_buffer(&buffer);
   size_t at = 0;
-  for (int64_t done = 0; (most < 0 || done < most) && !buffer.failed; done++) {
+  bool ok = true;
+  for (int64_t done = 0; (most < 0 || done < most) && !buffer.failed && ok; done++) {
     const char *found = memmem(text.as.text + at, text.length - at, from.as.text, from.length);
     if (found == NULL) break;
     size_t place = (size_t)(found - text.as.text);
     (void)rh_dynbuf_append(&buffer, text.as.text + at, place - at);
     (void)rh_dynbuf_append(&buffer, to.as.text, to.length);
     at = place + from.length;
+    ok = rh_tpl_spend(render, 1);
   }
   (void)rh_dynbuf_append(&buffer, text.as.text + at, text.length - at);
   return rh_tpl_text_take(render, &buffer, out);
@@ -158,6 +169,7 @@ static void pad(rh_dynbuf *buffer, tpl_value fill, size_t count) {
 
 // side: 'c', or 'l' and 'r' for where the text goes. An odd space of a centred text is where Python has it.
 bool rh_tpl_center(tpl_render *render, tpl_value text, int64_t width, char side, tpl_value fill, tpl_value *out) {
+  if (!rh_tpl_spend(render, text.length / 64)) return false;
   int64_t length = (int64_t)rh_tpl_count_chars(text.as.text, text.length);
   *out = text;
   if (width <= length) return true;
@@ -173,6 +185,7 @@ bool rh_tpl_center(tpl_render *render, tpl_value text, int64_t width, char side,
 
 bool rh_tpl_escape(tpl_render *render, tpl_value text, tpl_value *out) {
   rh_dynbuf buffer;
+  if (!rh_tpl_spend_text(render, text.length)) return false;
   rh_tpl_buffer(&buffer);
   for (size_t i = 0; i < text.length; i++) {
     char c = text.as.text[i];

@@ -4,10 +4,12 @@ ONNX engine; builds without it leave this file out."""
 
 import importlib.util
 import os
+import signal
 
 import pytest
 
-from harness.daemon import ROOT
+from harness.daemon import ROOT, WORKER
+from harness.wait import poll
 
 QUICK = {"backoff_min": "20ms", "backoff_max": "200ms"}
 
@@ -92,6 +94,26 @@ def test_weights_that_left_after_the_start(daemon, graphs):
     assert answer.status == 500, answer
     assert "external.bin" in answer.error()["message"]
     assert server.chat("hi", model="fake").status == 200
+
+
+def test_a_worker_that_dies_with_a_variant_is_the_last_with_one(daemon, graphs, tmp_path):
+    """Whatever it died of: the graph alone may load."""
+    dying, been = tmp_path / "dying-worker", tmp_path / "been"
+    dying.write_text(f'#!/bin/sh\n[ -e {been} ] || {{ : > {been}; kill -9 $$; }}\nexec {WORKER} "$@"\n')
+    dying.chmod(0o755)
+    settings = {"models": {"good": graphs / "variants" / "good" / "model.onnx"}, "preload": False, **QUICK}
+    environment = {"ROUNDHOUSE_CPU_FEATURES": "+avx512_vnni"}
+    server = daemon(worker=dying, environment=environment, **settings)
+    answer = load(server, "good")
+    assert answer.status == 200, answer
+    (line,) = [entry for entry in server.log(level="warn") if "variant is left out" in entry["message"]]
+    assert line["variant"].endswith("model_int8.onnx")
+    assert [entry["graph"] for entry in server.log(message="an ONNX graph is loaded")] == ["model.onnx"]
+    # Once loaded, the next worker gets it again.
+    pid = server.worker_pids()[0]
+    os.kill(pid, signal.SIGKILL)
+    poll(lambda: len(server.log(message="an ONNX graph is loaded")) == 3, 30, "both graphs in another worker")
+    assert [entry["graph"] for entry in server.log(message="an ONNX graph is loaded")][2] == "model_int8.onnx"
 
 
 def test_no_library(daemon, graphs, tmp_path):

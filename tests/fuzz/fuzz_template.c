@@ -24,7 +24,8 @@ static const char usual[] =
     "\"string\"}}}}}],"
     "\"add_generation_prompt\":true,\"bos_token\":\"<s>\",\"n\":7,\"f\":-2.5,\"s\":\"Hello, World\"}";
 
-static rh_status render(const rh_template *tmpl, const json_t *variables, rh_dynbuf *out) {
+// `late`: the clock stopped it; another time it may come further.
+static rh_status render(const rh_template *tmpl, const json_t *variables, rh_dynbuf *out, bool *late) {
   rh_error error = {0};
   rh_dynbuf_init(out, OUTPUT_MAX);
   rh_status status = rh_template_render(tmpl, variables, 1750000000, out, &error);
@@ -32,6 +33,7 @@ static rh_status render(const rh_template *tmpl, const json_t *variables, rh_dyn
   if (status != RH_OK && status != RH_INVALID && status != RH_TOO_LARGE && status != RH_NO_MEMORY) abort();
   if (!rh_utf8_valid(error.message, strlen(error.message))) abort();
   if (!rh_utf8_valid(rh_dynbuf_data(out), out->length)) abort();
+  if (strstr(error.message, " seconds") != NULL) *late = true;
   return status;
 }
 
@@ -50,9 +52,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   json_t *variables =
       rh_json_parse(given ? text + length + 1 : usual, given ? size - length - 1 : sizeof usual - 1, NULL);
   rh_dynbuf one, two;
-  rh_status first = render(tmpl, variables, &one), second = render(tmpl, variables, &two);
-  if (first != second || one.length != two.length ||
-      memcmp(rh_dynbuf_data(&one), rh_dynbuf_data(&two), one.length) != 0)
+  bool late = false;
+  rh_status first = render(tmpl, variables, &one, &late), second = render(tmpl, variables, &two, &late);
+  if (!late && (first != second || one.length != two.length ||
+                memcmp(rh_dynbuf_data(&one), rh_dynbuf_data(&two), one.length) != 0))
     abort();
   rh_dynbuf_free(&one);
   rh_dynbuf_free(&two);

@@ -199,6 +199,11 @@ def variants():
         "mute/model.onnx": plain,  # has no tokenizer
         "mute/model_int8.onnx": eight,
     }
+    # What ONNX Runtime says of it reads as if memory had run out.
+    hungry = model([node("bad_alloc", ["x"], ["y"])], [value("x", "float32", ["n"])], [value("y", "float32", ["n"])])
+    out |= {"hungry/model.onnx": plain, "hungry/model_int8.onnx": hungry}
+    # As on the hubs: the tokenizer lies above the graphs.
+    out |= {"hub/onnx/model.onnx": plain, "hub/onnx/model_int8.onnx": eight, "hub/config.json": b"{}"}
     for name in {name.split("/")[0] for name in out} - {"mute"}:
         out[f"{name}/vocab.txt"] = "".join(f"{word}\n" for word in VOCABULARY).encode()
     return {f"variants/{name}": content for name, content in out.items()}

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the smallest decoders there can be into a folder:   make_tiny_decoders.py FOLDER
 
-FOLDER/decoder-grown (past and present as tensors that grow) and FOLDER/decoder-shared (GroupQueryAttention, whose past and present can
-be one buffer), each with a tokenizer of whole words "w0" ... "w17", a chat template and configurations; FOLDER/decoder-strange has an
-input that nobody knows. The same bytes each time, with Python's own library alone. Their texts mean nothing; what they
+FOLDER/decoder-grown (past and present as tensors that grow), FOLDER/decoder-counted (the same, but the graph counts positions itself, by
+the past's length) and FOLDER/decoder-shared (GroupQueryAttention, whose past and present can be one buffer), each with a tokenizer
+of whole words "w0" ... "w17", a chat template and configurations. FOLDER/decoder-kept is the shared one with a configuration that
+forbids to share, and with bytes for some words; FOLDER/decoder-strange has an input that nobody knows. All fail at run time when
+the end's token is an input: it has no row in the table of words. The same bytes each time, with Python's own library alone. Their texts mean nothing; what they
 are made for is that every token depends on all tokens before it, and on none that the mask hides.
 """
 
@@ -38,7 +40,7 @@ def whole(name, *numbers):
 def shared_weights():
     count = len(WORDS)
     return [
-        tensor("words", "float32", [count, WIDTH], weights(count * WIDTH, 7)),
+        tensor("words", "float32", [count - 1, WIDTH], weights((count - 1) * WIDTH, 7)),
         tensor("out", "float32", [WIDTH, count], weights(WIDTH * count, 99)),
         whole("one", 1),
     ]
@@ -59,10 +61,12 @@ def ends(kv_positions):
     return inputs, outputs
 
 
-def grown(extra=()):
-    """Each position adds its word, turned by its own place's share; hidden positions add nothing."""
+def grown(extra=(), counted=False):
+    """Each position adds its word and its place; hidden positions add nothing."""
     nodes = [
-        node("Gather", ["words", "input_ids"], ["x"]),
+        node("Gather", ["words", "input_ids"], ["word"]),
+        node("Gather", ["places", "positions"], ["place"]),
+        node("Add", ["word", "place"], ["x"]),
         node("Unsqueeze", ["x", "one"], ["fresh"]),
         node("Concat", ["past_key_values.0.key", "fresh"], ["present.0.key"], attributes=int_attribute("axis", 2)),
         node("Concat", ["past_key_values.0.value", "fresh"], ["present.0.value"], attributes=int_attribute("axis", 2)),
@@ -75,7 +79,26 @@ def grown(extra=()):
         node("MatMul", ["bent", "out"], ["logits"]),
     ]
     inputs, outputs = ends("positions")
-    return model(nodes, [*inputs, *extra], outputs, [*shared_weights(), whole("sides", 1, 3), whole("two", 2)], "grown")
+    numbers = [scalar("zero", 0), scalar("first", 1), scalar("third", 2)]
+    if counted:
+        nodes[:0] = [
+            node("Shape", ["past_key_values.0.key"], ["past_shape"]),
+            node("Gather", ["past_shape", "third"], ["before"]),
+            node("Shape", ["input_ids"], ["ids_shape"]),
+            node("Gather", ["ids_shape", "first"], ["tokens"]),
+            node("Add", ["before", "tokens"], ["behind"]),
+            node("Range", ["before", "behind", "first"], ["positions"]),
+        ]
+    else:
+        nodes[:0] = [node("Identity", ["position_ids"], ["positions"])]
+        inputs.append(value("position_ids", "int64", ["batch", "tokens"]))
+    places = tensor("places", "float32", [CONTEXT, WIDTH], weights(CONTEXT * WIDTH, 1234))
+    more = [*numbers, places, whole("sides", 1, 3), whole("two", 2)]
+    return model(nodes, [*inputs, *extra], outputs, [*shared_weights(), *more], "grown")
+
+
+def scalar(name, one):
+    return number(2, 7) + data(8, name) + data(9, struct.pack("<q", one))
 
 
 def shared():
@@ -102,33 +125,37 @@ def shared():
         node("MatMul", ["bent", "out"], ["logits"]),
     ]
     inputs, outputs = ends("present")
-    scalar = number(2, 7) + data(8, "second") + data(9, struct.pack("<q", 1))
-    return model(nodes, inputs, outputs, [*shared_weights(), scalar], "shared", [domain])
+    return model(nodes, inputs, outputs, [*shared_weights(), scalar("second", 1)], "shared", [domain])
 
 
 TEMPLATE = "{% for message in messages %}<s> {{ message.content }} {% endfor %}{% if add_generation_prompt %}w0{% endif %}"
 
 
-def tokenizer():
+# The bytes of one character, in its order.
+BYTES = {1: "<0xE2>", 2: "<0x82>", 3: "<0xAC>"}
+
+
+def tokenizer(with_bytes=False):
     added = [
         {"id": index, "content": WORDS[index], "single_word": False, "lstrip": False, "rstrip": False,
          "normalized": False, "special": True}
         for index in (BOS, EOS)
     ]  # fmt: skip
-    vocabulary = {word: index for index, word in enumerate(WORDS)}
+    vocabulary = {BYTES.get(index, word) if with_bytes else word: index for index, word in enumerate(WORDS)}
+    fuse = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}
     return {
         "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
-        "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None, "decoder": None,
+        "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None, "decoder": fuse if with_bytes else None,
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "w17"},
     }  # fmt: skip
 
 
-def write(folder, graph):
+def write(folder, graph, with_bytes=False):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(graph)
     config = {"architectures": ["TinyForCausalLM"], "model_type": "tiny", "max_position_embeddings": CONTEXT}
     files = {
-        "tokenizer.json": tokenizer(),
+        "tokenizer.json": tokenizer(with_bytes),
         "tokenizer_config.json": {"bos_token": "<s>", "eos_token": "</s>", "chat_template": TEMPLATE},
         "config.json": config,
         "generation_config.json": {"eos_token_id": [EOS]},
@@ -140,7 +167,11 @@ def write(folder, graph):
 def main():
     folder = Path(sys.argv[1])
     write(folder / "decoder-grown", grown())
+    write(folder / "decoder-counted", grown(counted=True))
     write(folder / "decoder-shared", shared())
+    write(folder / "decoder-kept", shared(), with_bytes=True)
+    forbidden = {"search": {"past_present_share_buffer": False}, "model": {"decoder": {"filename": "model.onnx"}}}
+    (folder / "decoder-kept" / "genai_config.json").write_text(json.dumps(forbidden))
     write(folder / "decoder-strange", grown([value("past_of_the_moon", "float32", ["moons"])]))
 
 

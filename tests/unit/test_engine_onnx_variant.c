@@ -3,7 +3,9 @@
 // The ONNX engine's choice between a graph and its variant with int8 weights: what is measured, what is remembered.
 #include "onnx_fixture.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/file.h"
 
@@ -54,6 +56,25 @@ static void expect(const char *name, const char *variant, int int8, double cosin
   if (fallback[0] == '\0') assert_null(strstr(info.fallback, "is not used"));
 }
 
+static int in_shell(const char *format, const char *word) {
+  char command[256];
+  (void)snprintf(command, sizeof command, "cd %s/onnx && ", cache);
+  size_t used = strlen(command);
+  (void)snprintf(command + used, sizeof command - used, format, word);
+  int status = system(command);
+  assert_true(WIFEXITED(status));
+  return WEXITSTATUS(status);
+}
+
+static int kept_verdicts(void) { return in_shell("exit $(ls | grep -c '[.]int8$')%s", ""); }
+
+// In place of the only one that is kept.
+static void write_verdict(const char *text) {
+  assert_int_equal(in_shell("f=$(ls *.int8) && test -f $f && printf '%s\\n' > $f", text), 0);
+}
+
+static void remove_verdict(void) { assert_int_equal(in_shell("rm *.int8%s", ""), 0); }
+
 static void test_an_accurate_variant_is_taken(void **state) {
   (void)state;
   expect("good", "model_int8.onnx", RH_ONNX_INT8_AUTO, 0, "int8 dynamic", "int8 variant: cosine ", "");
@@ -90,19 +111,65 @@ static void test_what_cannot_be_measured_or_loaded_is_not_taken(void **state) {
   assert_int_equal(try_variant("none", "model_uint8.onnx", RH_ONNX_INT8_ALWAYS, 0, &info, &error), RH_LOAD_FAILED);
 }
 
+// Neither costs the graph that is loaded already, unless nothing else will do. Memory may be there at the next load.
+static void test_what_no_memory_is_left_for_is_not_taken(void **state) {
+  (void)state;
+  expect("hungry", "model_int8.onnx", RH_ONNX_INT8_AUTO, 0, "fp32", "CPU", "not used: not measured: ");
+  assert_int_equal(kept_verdicts(), 0);
+  rh_model_info info;
+  rh_error error;
+  assert_int_equal(try_variant("hungry", "model_int8.onnx", RH_ONNX_INT8_ALWAYS, 0, &info, &error), RH_NO_MEMORY);
+  expect_words(&error, "bad_alloc");
+}
+
+// As below, by a reason that no measurement would give.
+static void test_that_nothing_can_be_measured_is_remembered(void **state) {
+  (void)state;
+  static const char *const names[][2] = {{"mute", "model_int8.onnx"}, {"none", "model_uint8.onnx"}};
+  for (size_t i = 0; i < 2; i++) {
+    const char *name = names[i][0], *variant = names[i][1];
+    expect(name, variant, RH_ONNX_INT8_AUTO, 0, "fp32", "CPU", "not measured");
+    assert_int_equal(kept_verdicts(), 1);
+    write_verdict("unusable because of the weather");
+    expect(name, variant, RH_ONNX_INT8_AUTO, 0, "fp32", "CPU", "not measured: because of the weather");
+    write_verdict("unusable \\377");
+    expect(name, variant, RH_ONNX_INT8_AUTO, 0, "fp32", "CPU", "not measured: ");
+    write_verdict("unusable because of the weather");
+    if (i == 0) expect(name, variant, RH_ONNX_INT8_ALWAYS, 0, "int8 dynamic", "not measured: because", "");
+    rh_model_info info;
+    rh_error error;
+    if (i == 1) assert_int_equal(try_variant(name, variant, RH_ONNX_INT8_ALWAYS, 0, &info, &error), RH_LOAD_FAILED);
+    remove_verdict();
+  }
+}
+
+// A tokenizer that comes later, in the folder above, makes the verdict another one.
+static void test_the_tokenizer_is_part_of_what_is_remembered(void **state) {
+  (void)state;
+  const char *name = "hub/onnx";
+  char path[1024];
+  (void)snprintf(path, sizeof path, "%s/variants/hub/vocab.txt", folder);
+  expect(name, "model_int8.onnx", RH_ONNX_INT8_AUTO, 0, "int8 dynamic", "int8 variant: cosine ", "");
+  expect(name, "model_int8.onnx", RH_ONNX_INT8_AUTO, 0, "int8 dynamic", "int8 variant: cosine ", "");
+  assert_int_equal(kept_verdicts(), 1);
+  struct stat info;
+  assert_int_equal(stat(path, &info), 0);
+  info.st_mtim.tv_sec++;
+  assert_int_equal(utimensat(AT_FDCWD, path, (struct timespec[]){info.st_atim, info.st_mtim}, 0), 0);
+  expect(name, "model_int8.onnx", RH_ONNX_INT8_AUTO, 0, "int8 dynamic", "int8 variant: cosine ", "");
+  assert_int_equal(kept_verdicts(), 2);
+}
+
 // A verdict on disk is believed, also when it is wrong: that is how the test sees that nothing was measured again.
 static void test_the_verdict_is_remembered(void **state) {
   (void)state;
-  char command[256];
   expect("spoiled", "model_quantized.onnx", RH_ONNX_INT8_AUTO, 0, "fp32", "CPU", "is not used: cosine ");
-  (void)snprintf(command, sizeof command, "f=$(ls %s/onnx/*.int8) && test -f $f && echo cosine 0.995 > $f", cache);
-  assert_int_equal(system(command), 0);
+  write_verdict("cosine 0.995");
   expect("spoiled", "model_quantized.onnx", RH_ONNX_INT8_AUTO, 0, "int8 dynamic", "cosine 0.99500", "");
   // The bound is not part of what is remembered.
   expect("spoiled", "model_quantized.onnx", RH_ONNX_INT8_AUTO, 0.999, "fp32", "CPU", "cosine 0.99500, bound 0.999");
   // What is damaged is measured anew.
-  (void)snprintf(command, sizeof command, "echo nonsense > $(ls %s/onnx/*.int8)", cache);
-  assert_int_equal(system(command), 0);
+  write_verdict("nonsense");
   expect("spoiled", "model_quantized.onnx", RH_ONNX_INT8_AUTO, 0, "fp32", "CPU", "is not used: cosine ");
 }
 
@@ -135,6 +202,9 @@ int main(void) {
       CASE(test_an_inaccurate_one_is_not),
       CASE(test_always_and_never),
       CASE(test_what_cannot_be_measured_or_loaded_is_not_taken),
+      CASE(test_what_no_memory_is_left_for_is_not_taken),
+      CASE(test_that_nothing_can_be_measured_is_remembered),
+      CASE(test_the_tokenizer_is_part_of_what_is_remembered),
       CASE(test_the_verdict_is_remembered),
       CASE(test_a_measurement_can_be_given_up),
   };

@@ -178,7 +178,7 @@ static rh_need need_of(const char *name) {
   rh_need need;
   rh_error error = {0};
   if (rh_need_estimate("onnx", path_of(name), &options, 0, &need, &error) != RH_OK) fail_msg("%s", error.message);
-  assert_int_equal(need.ram_bytes, need.weights_bytes + need.compute_bytes + need.process_bytes);
+  assert_int_equal(need.ram_bytes, need.weights_bytes + need.compute_bytes + need.kv_bytes + need.process_bytes);
   return need;
 }
 
@@ -193,6 +193,11 @@ static void test_memory(void **state) {
   assert_int_equal(need_of("half.onnx").weights_bytes, 24);
   assert_int_equal(need_of("external.onnx").ram_bytes - small.ram_bytes, 24);
   assert_true(need_of("genai/genai_config.json").ram_bytes > 30 * mib);
+  // A decoder's keys and values: two of 8 numbers for each token of 4 requests of 4,096; twice where a call gives new ones.
+  assert_int_equal(large.kv_bytes, 0);
+  assert_int_equal(need_of("decoder-shared/model.onnx").kv_bytes, 2 * 8 * 4 * 4 * 4096);
+  assert_int_equal(need_of("decoder-kept/genai_config.json").kv_bytes, 2 * 8 * 4 * 4 * 4096);
+  assert_int_equal(need_of("decoder-grown/model.onnx").kv_bytes, 2 * 2 * 8 * 4 * 4 * 4096);
 }
 
 int main(void) {

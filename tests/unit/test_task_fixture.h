@@ -31,6 +31,7 @@ struct rh_engine {
   // The values of one row: [width], or [length][width] for an output with a vector for each token.
   void (*answer)(const int64_t *ids, const int64_t *mask, size_t length, size_t width, float *out);
   size_t width;
+  size_t later_width;            // of the batches after the first; 0 = the same
   size_t batches, rows, length;  // of what was computed; of the last batch
   size_t fails_above;            // a batch of more rows fails; 0 = never
   int64_t fails_on;              // a batch with this token fails; 0 = never
@@ -65,14 +66,15 @@ static rh_status stub_run(rh_engine *engine, const rh_tensor *inputs, size_t inp
     if (ids[i] == engine->fails_on) return rh_fail(error, RH_INTERNAL, "not this one");
   }
   bool tokens = engine->outputs[0].rank == 3;
-  size_t each = tokens ? length * engine->width : engine->width;
+  size_t width = engine->batches > 1 && engine->later_width > 0 ? engine->later_width : engine->width;
+  size_t each = tokens ? length * width : width;
   for (size_t r = 0; r < rows; r++) {
-    engine->answer(ids + r * length, mask + r * length, length, engine->width, engine->values + r * each);
+    engine->answer(ids + r * length, mask + r * length, length, width, engine->values + r * each);
   }
   engine->output = (rh_tensor){.name = wanted[0], .type = RH_DTYPE_F32, .rank = engine->outputs[0].rank};
   engine->output.shape[0] = (int64_t)rows;
-  engine->output.shape[1] = (int64_t)(tokens ? length : engine->width);
-  engine->output.shape[2] = (int64_t)engine->width;
+  engine->output.shape[1] = (int64_t)(tokens ? length : width);
+  engine->output.shape[2] = (int64_t)width;
   engine->output.data = engine->values;
   engine->output.bytes = rows * each * sizeof(float);
   *outputs = &engine->output;

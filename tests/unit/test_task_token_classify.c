@@ -261,6 +261,38 @@ static void a_long_text_can_be_cut_or_refused(void **state) {
   stub_close(s);
 }
 
+// The last label, which only the first of the windows has.
+static void answer_last(const int64_t *ids, const int64_t *mask, size_t length, size_t width, float *out) {
+  (void)ids;
+  (void)mask;
+  for (size_t i = 0; i < length; i++) {
+    for (size_t l = 0; l < width; l++) out[i * width + l] = l + 1 == width ? 5 : 0;
+  }
+}
+
+static void windows_of_unlike_labels_are_refused(void **state) {
+  (void)state;
+  for (int turn = 0; turn < 2; turn++) {
+    stub *s = stub_open(LONG_CONFIG, "logits", 3, 2);
+    s->engine.answer = answer_last;
+    s->engine.framed = true;
+    s->engine.outputs[0].shape[2] = -1;
+    s->engine.inputs[0].shape[0] = 1;  // each window is a batch of its own
+    s->engine.width = turn == 0 ? STUB_WIDTH_MAX : 2;
+    s->engine.later_width = turn == 0 ? 2 : STUB_WIDTH_MAX;
+    stub_start(s);
+    static const rh_item item = STUB_ITEM("abcdefgh");
+    rh_infer infer = {.items = &item, .item_count = 1, .has_stride = true, .stride = 0};
+    rh_error error = {0};
+    assert_int_equal(stub_compute(s, RH_TASK_OWN, &infer, &error), RH_OK);
+    assert_int_equal(s->results[0].kind, RH_RESULT_FAILED);
+    assert_int_equal(s->results[0].error.status, RH_UNSUPPORTED);
+    assert_non_null(strstr(s->results[0].error.message, "label scores"));
+    assert_non_null(strstr(s->results[0].error.message, "in another"));
+    stub_close(s);
+  }
+}
+
 static void strides_that_cannot_be(void **state) {
   (void)state;
   stub *s = open_long();
@@ -307,6 +339,7 @@ int main(void) {
       cmocka_unit_test(a_long_text_is_read_to_its_end),
       cmocka_unit_test(each_token_of_a_long_text_is_told_once),
       cmocka_unit_test(a_long_text_can_be_cut_or_refused),
+      cmocka_unit_test(windows_of_unlike_labels_are_refused),
       cmocka_unit_test(strides_that_cannot_be),
       cmocka_unit_test(a_window_that_fails_fails_its_text_alone),
   };

@@ -3,6 +3,8 @@
 // A template that wants too much is stopped: steps, memory, output, depth, size.
 #include <time.h>
 
+#include "base/clock.h"
+#include "template/render.h"
 #include "template_fixture.h"
 
 static char *repeated(const char *begin, const char *middle, size_t times, const char *end) {
@@ -19,7 +21,7 @@ static void steps(void **state) {
   assert_refused(
       "{% set r = range(1000) %}{% for a in range(100000) %}{% for b in r %}{% if b %}{% endif %}{% endfor %}{% endfor "
       "%}",
-      RH_TOO_LARGE, "steps");
+      RH_TOO_LARGE, "it takes more than");
   assert_refused("{{ range(100001) }}", RH_INVALID, "Range too big");
 }
 
@@ -44,6 +46,66 @@ static void slow_searches(void **state) {
   assert_refused("{% set a = 'a' * 20000000 %}{% set b = 'b' ~ 'a' * 10000000 %}{{ a.rsplit(b) }}", RH_TOO_LARGE,
                  "steps");
   assert_true((clock() - begin) / CLOCKS_PER_SEC < 30);
+}
+
+// What walks over a long text or list costs steps too: a loop around it ends soon.
+static void long_values(void **state) {
+  (void)state;
+  const char *const bodies[] = {
+      "{% if a is lower %}{% endif %}",
+      "{% if a.isupper() %}{% endif %}",
+      "{% if l == m %}{% endif %}",
+      "{% if l < m %}{% endif %}",
+      "{% if l|max %}{% endif %}",
+      "{% if l|sum %}{% endif %}",
+      "{% if a.startswith((a, a, a)) %}{% endif %}",
+      "{% if a.endswith(a, 1) %}{% endif %}",
+      "{% if a.removeprefix(a) %}{% endif %}",
+      "{% if a|wordcount %}{% endif %}",
+      "{% if a|center(1) %}{% endif %}",
+      "{% if a|truncate(60000000) %}{% endif %}",
+      "{% if a.count('') %}{% endif %}",
+      "{% if a.count('a') %}{% endif %}",
+      "{% if a.find('b', 20000000) %}{% endif %}",
+      "{% if a.replace('a', '') %}{% endif %}",
+      "{% if a.replace('', '', 0) %}{% endif %}",
+      "{% if s|int %}{% endif %}",
+      "{% if s.strip(' ' ~ 'b' * 4000) %}{% endif %}",
+      "{% if [1]|map(attribute=p, default=1)|list %}{% endif %}",
+      "{% if ('{:1}' * 100000).format(*([a] * 100000)) %}{% endif %}",
+      "{% if ('%(a).300f' * 1000000) % {'a': 1e300} %}{% endif %}",
+      "{% if ('{k}' * 1000)|string is string and ('{z}' * 200000).format(**k) %}{% endif %}",
+      "{% if ([1.1e300] * 500000)|tojson %}{% endif %}",
+  };
+  for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+    char text[1024];
+    (void)snprintf(
+        text, sizeof text,
+        "{%% set a = 'a' * 30000000 %%}{%% set s = ' ' * 10000000 %%}{%% set p = 'a.' * 500000 %%}{%% set l = "
+        "[0] * 500000 %%}{%% set m = [0] * 500000 %%}{%% set k = dict(z=1) %%}{%% for i in range(100000) "
+        "%%}%s{%% endfor %%}",
+        bodies[i]);
+    uint64_t begin = rh_clock_now_ns();
+    assert_refused(text, RH_TOO_LARGE, i + 3 < sizeof bodies / sizeof bodies[0] ? "it takes more than" : "");
+    print_message("%6.0f ms: %s\n", rh_ns_to_ms(rh_clock_now_ns() - begin), bodies[i]);
+    assert_true(rh_clock_now_ns() - begin < 30 * RH_NS_PER_S);
+  }
+  // A list is the same as itself without a look at its items.
+  assert_renders("{% set a = [0] * 2000000 %}{% for i in range(100000) %}{% if a != a %}x{% endif %}{% endfor %}", NULL,
+                 "");
+}
+
+// The clock is looked at once in many steps.
+static void seconds(void **state) {
+  (void)state;
+  rh_error error = {0};
+  tpl_render render = {.line = 7, .deadline_ns = UINT64_MAX, .error = &error};
+  assert_true(rh_tpl_spend(&render, 1));
+  render.deadline_ns = rh_clock_now_ns() - 1;
+  assert_true(rh_tpl_spend(&render, TPL_STEPS_LOOK - 1));
+  assert_false(rh_tpl_spend(&render, 1));
+  assert_int_equal(render.status, RH_TOO_LARGE);
+  assert_string_equal(error.message, "line 7 of the chat template: it takes more than 5 seconds");
 }
 
 static void output(void **state) {
@@ -91,6 +153,7 @@ static void depth_of_chains(void **state) {
 static void depth_of_calls_and_values(void **state) {
   (void)state;
   assert_refused("{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}", RH_TOO_LARGE, "nested deeper");
+  assert_refused("{{ ['a']|map(*(['map'] * 400000)) }}", RH_TOO_LARGE, "nested deeper");
   assert_refused("{% for x in [[]] recursive %}{{ loop([x]) }}{% endfor %}", RH_TOO_LARGE, "nested deeper");
   const char *const uses[] = {"{{ n.a }}", "{{ n.a|tojson }}", "{{ n.a == n.b }}", "{{ n.a < n.b }}"};
   for (size_t i = 0; i < sizeof uses / sizeof uses[0]; i++) {
@@ -102,6 +165,22 @@ static void depth_of_calls_and_values(void **state) {
     assert_refused(text, RH_TOO_LARGE, "nested deeper");
   }
   assert_refused("{% set n = namespace() %}{% set n.n = n %}{{ n }}", RH_TOO_LARGE, "nested deeper");
+}
+
+// At the ends of 64 bits.
+static void whole_numbers(void **state) {
+  (void)state;
+  assert_refused("{{ '%*d' % (-9223372036854775807 - 1, 5) }}", RH_INVALID, "width");
+  assert_refused("{{ '%.*f' % (-9223372036854775807 - 1, 5) }}", RH_INVALID, "width");
+  assert_refused("{{ range(0, 9223372036854775807, 4611686018427387904)[2:] }}", RH_INVALID, "64 bits");
+  assert_refused("{{ range(0, 10, 4)[::9223372036854775807] }}", RH_INVALID, "64 bits");
+  assert_renders("{{ range(-9000000000000000000, 9000000000000000000, 6000000000000000000)|list }}", NULL,
+                 "[-9000000000000000000, -3000000000000000000, 3000000000000000000]");
+  assert_renders("{{ range(0, 9223372036854775807, 4611686018427387904)[1:] }}", NULL, "");
+  assert_renders("{{ '-a'.zfill(-9223372036854775807 - 1) }}{{ 'abc'[1000000000] }}{{ 'abc'[-1000000000] }}", NULL,
+                 "-a");
+  assert_renders("{{ 'abc'[9223372036854775807] is defined }} {{ 'abc'[2] }}{{ 'abc'[-3] }}{{ 'abc'[3] }}", NULL,
+                 "False ca");
 }
 
 static void size_of_the_text(void **state) {
@@ -129,10 +208,13 @@ int main(void) {
       cmocka_unit_test(steps),
       cmocka_unit_test(memory),
       cmocka_unit_test(slow_searches),
+      cmocka_unit_test(long_values),
+      cmocka_unit_test(seconds),
       cmocka_unit_test(output),
       cmocka_unit_test(depth_of_the_text),
       cmocka_unit_test(depth_of_chains),
       cmocka_unit_test(depth_of_calls_and_values),
+      cmocka_unit_test(whole_numbers),
       cmocka_unit_test(size_of_the_text),
       cmocka_unit_test(the_callers_buffer),
   };

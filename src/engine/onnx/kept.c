@@ -64,7 +64,7 @@ static bool add_graph(const char *path, rh_sha256 *digest) {
   return true;
 }
 
-// The same of the weights beside it.
+// What lies beside it: its weights, its tokenizer.
 static void add_neighbours(const char *graph, rh_sha256 *digest) {
   char folder[RH_ORT_PATH_MAX], path[RH_ORT_PATH_MAX + 300], text[512];
   (void)rh_text_copy(folder, sizeof folder, graph);
@@ -86,6 +86,15 @@ static void add_neighbours(const char *graph, rh_sha256 *digest) {
     free(entries[i]);
   }
   if (count >= 0) free(entries);
+}
+
+// The tokenizer of a graph in a folder "onnx" lies above that.
+static void add_folder_above(const char *graph, rh_sha256 *digest) {
+  char folder[RH_ORT_PATH_MAX];
+  (void)rh_text_copy(folder, sizeof folder, graph);
+  char *slash = strrchr(folder, '/');
+  if (slash) *slash = '\0';
+  if (slash && rh_text_ends_with(folder, "/onnx")) add_neighbours(folder, digest);
 }
 
 bool rh_ort_kept_path(const rh_engine *engine, const char *provider, char *out, size_t size) {
@@ -121,11 +130,12 @@ bool rh_ort_kept_verdict_path(const rh_ort_library *library, const rh_onnx_optio
     rh_sha256_free(digest);
     return false;
   }
-  int length = snprintf(text, sizeof text, "int8 1 %s %d\n", library->version, options->optimization);
+  int length = snprintf(text, sizeof text, "int8 2 %s %d\n", library->version, options->optimization);
   rh_sha256_update(digest, text, (size_t)length);
   add_processor(digest);
   add_neighbours(graph, digest);
   add_neighbours(variant, digest);
+  add_folder_above(graph, digest);
   rh_sha256_finish(digest, name);
   length = snprintf(out, size, "%s/%s" VERDICT_SUFFIX, folder, name);
   return length > 0 && (size_t)length < size;

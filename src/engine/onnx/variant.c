@@ -5,8 +5,8 @@
 // Threads: the engine thread.
 // Not here: which file is a variant, and whether the processor is made for it: who sends the load looked (src/model).
 //
-// The first load has both in memory for a moment, which the daemon's estimate counts (src/model/need.c). What was measured is
-// kept on disk, so that later loads read only the one that is taken.
+// The first load has both in memory for a moment, which the daemon's estimate counts (src/model/need.c). What was measured, or
+// that nothing can be, is kept on disk, so that later loads read only the one that is taken.
 #include <assert.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -17,12 +17,14 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "engine/onnx/internal.h"
 
 #define COSINE_LEAST 0.99
 #define PROBABILITY_GAP_MOST 0.05
-#define VERDICT_BYTES_MAX 256
-#define GRAPH_SHARE 0.6  // of the progress of both loads and the measurement
+#define VERDICT_BYTES_MAX 512
+#define UNUSABLE "unusable "  // of a verdict; behind it is why
+#define GRAPH_SHARE 0.6       // of the progress of both loads and the measurement
 #define VARIANT_SHARE 0.3
 
 typedef struct choice {
@@ -31,7 +33,7 @@ typedef struct choice {
   void *ctx;
   double from, share;             // of the progress, that what is done now is of
   char verdict[RH_ORT_PATH_MAX];  // its file; "" = nowhere
-  bool measured, remembered;
+  bool measured, remembered;      // remembered: by an earlier load, also that nothing can be measured
   rh_ort_accuracy accuracy;
   char reason[256];  // why nothing could be measured
 } choice;
@@ -58,7 +60,9 @@ static bool is_alike(const choice *c) {
   return c->accuracy.vectors ? c->accuracy.value >= bound_of(c) : c->accuracy.value <= bound_of(c);
 }
 
-static bool is_taken(const choice *c) { return c->load->options.onnx.int8 == RH_ONNX_INT8_ALWAYS || is_alike(c); }
+static bool is_forced(const choice *c) { return c->load->options.onnx.int8 == RH_ONNX_INT8_ALWAYS; }
+
+static bool is_taken(const choice *c) { return is_forced(c) || is_alike(c); }
 
 // "cosine 0.99342, bound 0.99"
 static void verdict_text(const choice *c, char *out, size_t size) {
@@ -71,12 +75,18 @@ static void verdict_text(const choice *c, char *out, size_t size) {
   }
 }
 
+// Failures that the files are the cause of, which the next load would meet again.
+static bool lasts(rh_status status) {
+  return status == RH_UNSUPPORTED || status == RH_LOAD_FAILED || status == RH_INVALID || status == RH_NOT_FOUND;
+}
+
 static void remember(const choice *c) {
-  char text[64];
+  char text[VERDICT_BYTES_MAX];
   rh_error error = {0};
   if (c->verdict[0] == '\0') return;
-  int length =
-      snprintf(text, sizeof text, "%s %.6f\n", c->accuracy.vectors ? "cosine" : "probability", c->accuracy.value);
+  int length = c->measured ? snprintf(text, sizeof text, "%s %.6f\n", c->accuracy.vectors ? "cosine" : "probability",
+                                      c->accuracy.value)
+                           : snprintf(text, sizeof text, UNUSABLE "%s\n", c->reason);
   if (rh_file_write_atomic(c->verdict, text, (size_t)length, 0600, &error) == RH_OK) {
     rh_ort_kept_verdict_room(c->verdict);
   } else {
@@ -84,10 +94,21 @@ static void remember(const choice *c) {
   }
 }
 
+static void read_verdict(choice *c, const char *text, size_t length) {
+  char kind[16] = "";
+  if (rh_text_starts_with(text, UNUSABLE) && rh_utf8_valid(text, length)) {
+    (void)rh_text_copy(c->reason, sizeof c->reason, text + strlen(UNUSABLE));
+    c->reason[strcspn(c->reason, "\n")] = '\0';
+    c->remembered = true;
+  } else if (sscanf(text, "%15s %lf", kind, &c->accuracy.value) == 2) {
+    c->accuracy.vectors = strcmp(kind, "cosine") == 0;
+    c->measured = c->remembered = c->accuracy.vectors || strcmp(kind, "probability") == 0;
+  }
+}
+
 static void recall(choice *c) {
   rh_dynbuf text;
   rh_error ignored = {0};
-  char kind[16] = "";
   const rh_load *load = c->load;
   if (!rh_ort_kept_verdict_path(rh_ort_library_get(), &load->options.onnx, load->path, load->variant, c->verdict,
                                 sizeof c->verdict)) {
@@ -95,11 +116,7 @@ static void recall(choice *c) {
     return;
   }
   rh_dynbuf_init(&text, VERDICT_BYTES_MAX);
-  bool there = rh_file_read(c->verdict, &text, &ignored) == RH_OK;
-  if (there && sscanf(rh_dynbuf_data(&text), "%15s %lf", kind, &c->accuracy.value) == 2) {
-    c->accuracy.vectors = strcmp(kind, "cosine") == 0;
-    c->measured = c->remembered = c->accuracy.vectors || strcmp(kind, "probability") == 0;
-  }
+  if (rh_file_read(c->verdict, &text, &ignored) == RH_OK) read_verdict(c, rh_dynbuf_data(&text), text.length);
   rh_dynbuf_free(&text);
 }
 
@@ -129,13 +146,13 @@ static rh_status load_and_measure(choice *c, rh_engine **out, rh_error *error) {
     c->measured = status == RH_OK;
   }
   if (!c->measured) (void)rh_text_copy(c->reason, sizeof c->reason, inner.message);
-  if (status == RH_CANCELLED || status == RH_NO_MEMORY ||
-      (!variant && c->load->options.onnx.int8 == RH_ONNX_INT8_ALWAYS)) {
+  // Whatever else is wrong with a variant, the graph can do without it.
+  if (status == RH_CANCELLED || (is_forced(c) && (!variant || status == RH_NO_MEMORY))) {
     rh_ort_unload(graph);
     rh_ort_unload(variant);
     return rh_fail(error, status, "%s", inner.message);
   }
-  if (c->measured) remember(c);
+  if (c->measured || lasts(status)) remember(c);
   bool taken = variant && is_taken(c);
   *out = taken ? variant : graph;
   rh_ort_unload(taken ? graph : variant);
@@ -147,8 +164,7 @@ static rh_status load_and_measure(choice *c, rh_engine **out, rh_error *error) {
 static rh_status load_known(choice *c, rh_engine **out, rh_error *error) {
   bool taken = is_taken(c);
   rh_status status = load_one(c, taken, 0, 1, out, error);
-  bool must = status == RH_CANCELLED || c->load->options.onnx.int8 == RH_ONNX_INT8_ALWAYS;
-  if (status == RH_OK || !taken || must) return status;
+  if (status == RH_OK || !taken || status == RH_CANCELLED || is_forced(c)) return status;
   RH_LOG(RH_LOG_WARN, "an int8 variant cannot be loaded", rh_log_str("path", c->load->variant),
          rh_log_str("reason", error ? error->message : ""));
   (void)rh_text_copy(c->reason, sizeof c->reason, error ? error->message : "it cannot be loaded");
@@ -170,10 +186,12 @@ static void note(const choice *c, rh_engine *engine) {
     (void)snprintf(engine->acceleration + used, sizeof engine->acceleration - used, "; int8 variant: %s", text);
     return;
   }
-  // Before the reasons of providers, which everybody knows who has no such device.
-  char others[sizeof engine->fallback];
-  memcpy(others, engine->fallback, sizeof others);
-  (void)snprintf(engine->fallback, sizeof engine->fallback, "%.64s is not used: %.200s%s%.200s", variant, text,
+  // Before the reasons of providers, which everybody knows who has no such device. Cut between characters.
+  char file[65], why[201], others[201];
+  (void)rh_text_copy(file, sizeof file, variant);
+  (void)rh_text_copy(why, sizeof why, text);
+  (void)rh_text_copy(others, sizeof others, engine->fallback);
+  (void)snprintf(engine->fallback, sizeof engine->fallback, "%s is not used: %s%s%s", file, why,
                  others[0] != '\0' ? "; " : "", others);
 }
 
@@ -210,7 +228,7 @@ rh_status rh_ort_load(const rh_load *load, bool (*progress)(void *ctx, double fr
   uint64_t begin = rh_clock_now_ns();
   choice c = {.load = load, .report = progress, .ctx = progress_ctx, .share = 1};
   recall(&c);
-  rh_status status = c.measured ? load_known(&c, out, error) : load_and_measure(&c, out, error);
+  rh_status status = c.remembered ? load_known(&c, out, error) : load_and_measure(&c, out, error);
   if (status != RH_OK) return status;
   note(&c, *out);
   (*out)->load_ms = rh_ns_to_ms(rh_clock_now_ns() - begin);

@@ -124,8 +124,9 @@ static bool is_gathered(const rh_generator *generator, const size_t *slots, size
 
 static rh_status make(rh_engine *engine, rh_error *error) {
   (void)error;
-  // Rows are gathered with this process's own hands.
-  if (!engine->generator->on_cpu) engine->generator->ports.rows_max = 1;
+  rh_gen_ports *ports = &engine->generator->ports;
+  // Rows are gathered with this process's own hands. And a graph that is not told the positions may count the padding too.
+  if (!engine->generator->on_cpu || !ports->positions) ports->rows_max = 1;
   return RH_OK;
 }
 
@@ -182,6 +183,8 @@ static rh_status take(rh_engine *engine, const rh_pass *pass, OrtValue **outputs
     outputs[i] = NULL;
   }
   for (size_t i = 0; status == RH_OK && i < set->count; i++) status = check_shape(engine, set, i, error);
+  // Else the binding would hold the old keys and values until the next call.
+  engine->library->api->ClearBoundInputs(generator->binding);
   if (status != RH_OK) {
     set_free(engine, set);
     return status;
@@ -208,7 +211,7 @@ static bool rewind_to(rh_engine *engine, size_t slot, int64_t count) {
 static void rest(rh_engine *engine, size_t slot) {
   rh_generator *generator = engine->generator;
   const rh_kv_set *set = generator->places[slot].set;
-  if (!set || set->rows == 1) return;
+  if (!set || set->rows == 1 || generator->leaving) return;
   rh_error ignored;
   if (gather(engine, &slot, 1, &ignored) != RH_OK) (void)rewind_to(engine, slot, 0);
 }

@@ -72,7 +72,8 @@ static rh_status make(rh_engine *engine, rh_error *error) {
 
 static void free_all(rh_engine *engine) {
   rh_generator *generator = engine->generator;
-  for (size_t i = 0; generator->buffers && i < generator->ports.kv_count; i++) {
+  bool made = generator->buffers && generator->buffer_bytes && generator->buffer_values;
+  for (size_t i = 0; made && i < generator->ports.kv_count; i++) {
     if (generator->buffer_values[i]) {
       engine->library->api->ReleaseValue(generator->buffer_values[i]);
     } else if (generator->buffers[i]) {

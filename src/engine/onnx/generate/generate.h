@@ -70,6 +70,7 @@ typedef struct rh_pass {
   int32_t *tokens;  // rows * width, row by row
   size_t token_room;
   size_t slots[RH_GEN_SLOTS_MAX];  // of each row
+  bool idle[RH_GEN_SLOTS_MAX];     // a row that only comes along
   // What the cache says of each row: positions before the new tokens, and padding before those.
   int64_t lengths[RH_GEN_SLOTS_MAX], starts[RH_GEN_SLOTS_MAX];
   int64_t total;  // positions of the mask
@@ -118,7 +119,8 @@ typedef struct rh_generator {
   bool bound;                  // the logits are the binding's first output
   OrtMemoryInfo *memory;       // where keys and values lie; NULL = library->cpu
   bool on_cpu;
-  bool may_share;  // keys and values can stay in one place between calls
+  bool may_share;      // keys and values can stay in one place between calls
+  bool whole_prompts;  // several tokens behind others are not to be trusted: no pieces, no known beginnings
   int64_t trial_positions;
 
   rh_prefix *prefixes;  // one for each slot
@@ -127,6 +129,7 @@ typedef struct rh_generator {
   uint64_t use_clock;
   rh_list running;
   bool stepping;
+  bool leaving;  // being freed: nothing needs keeping
 
   // The shared kind: a buffer [slots, heads, context, width] for each of ports.kv, and what is bound now.
   void **buffers;
@@ -145,9 +148,13 @@ typedef struct rh_generator {
   float *floats;        // one token's logits where the graph's are of another type
 } rh_generator;
 
-// A run's tokens as text.
+// A run's tokens as text. What a token reads as depends on those before it, and some are a part of a character; so a few are
+// kept, the first `known` of which were handed on already as `known_bytes` bytes.
+#define RH_GEN_TEXT_TOKENS 24
 typedef struct rh_gen_text {
-  rh_decoder *stream;
+  int32_t ids[RH_GEN_TEXT_TOKENS];
+  size_t count, known, known_bytes;
+  rh_dynbuf kept;   // what `ids` read as
   rh_dynbuf bytes;  // of the token that is being handed over, then of the likeliest others
 } rh_gen_text;
 
@@ -200,7 +207,7 @@ void rh_gen_pause(rh_engine *engine, rh_sequence *sequence, bool paused);
 void rh_gen_end(rh_engine *engine, rh_sequence *sequence);  // out of the list, slot released, memory freed
 
 // text.c: choose the next token from `logits` and hand it to the listener with its text.
-rh_status rh_gen_text_init(rh_engine *engine, const rh_run *run, rh_sequence *sequence, rh_error *error);
+rh_status rh_gen_text_init(const rh_engine *engine, const rh_run *run, rh_sequence *sequence, rh_error *error);
 void rh_gen_text_free(rh_gen_text *text);
 rh_next rh_gen_tell(rh_engine *engine, rh_sequence *sequence, const float *logits);
 

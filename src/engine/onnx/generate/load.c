@@ -46,8 +46,10 @@ static void choose_chunks(rh_generator *generator, const rh_load_options *option
   int64_t chunk = options->batch > 0 ? options->batch : RH_GEN_CHUNK_DEFAULT;
   int64_t beside = options->prefill_chunk > 0 ? options->prefill_chunk : RH_GEN_CHUNK_DEFAULT;
   int64_t bytes = generator->logits_width * (int64_t)rh_dtype_bytes(generator->logits_type);
-  int64_t most = generator->ports.kept_logits ? chunk : RH_GEN_LOGITS_BYTES_MAX / bytes;
-  if (most < 1) most = 1;
+  int64_t fit = RH_GEN_LOGITS_BYTES_MAX / bytes > 0 ? RH_GEN_LOGITS_BYTES_MAX / bytes : 1;
+  int64_t most = generator->ports.kept_logits ? chunk : fit;
+  if (generator->whole_prompts) chunk = beside = most = generator->size.tokens;
+  if (generator->ports.rows_max > fit) generator->ports.rows_max = fit;
   generator->chunk = chunk < most ? chunk : most;
   generator->chunk_beside = beside < generator->chunk ? beside : generator->chunk;
 }
@@ -115,6 +117,20 @@ static rh_status find_memory(rh_engine *engine, rh_error *error) {
   return failed ? rh_ort_fail(failed, RH_LOAD_FAILED, error, engine->name) : RH_OK;
 }
 
+// An end that the graph has no row for never comes.
+static rh_status check_ends(rh_generator *generator, rh_error *error) {
+  rh_gen_files *files = &generator->files;
+  size_t kept = 0;
+  for (size_t i = 0; i < files->end_count; i++) {
+    if (files->ends[i] < generator->size.vocabulary) files->ends[kept++] = files->ends[i];
+  }
+  int32_t wrong = files->ends[0];
+  files->end_count = kept;
+  if (kept > 0) return RH_OK;
+  return rh_fail(error, RH_UNSUPPORTED, "its files say that token %d ends a text, but there are only %d tokens", wrong,
+                 generator->size.vocabulary);
+}
+
 static rh_status make_slots(rh_engine *engine, rh_error *error) {
   rh_generator *generator = engine->generator;
   generator->prefixes = calloc(generator->slot_count, sizeof *generator->prefixes);
@@ -142,7 +158,8 @@ static rh_status build(rh_engine *engine, rh_error *error) {
   int64_t words = rh_tokenizer_size(generator->tokenizer);
   generator->size.vocabulary = (int32_t)(generator->logits_width < words ? generator->logits_width : words);
   choose_chunks(generator, &engine->options);
-  status = make_slots(engine, error);
+  status = check_ends(generator, error);
+  if (status == RH_OK) status = make_slots(engine, error);
   if (status == RH_OK) status = generator->cache->make(engine, error);
   return status;
 }
@@ -179,6 +196,7 @@ void rh_gen_free(rh_engine *engine) {
   const OrtApi *api = engine->library->api;
   rh_generator *generator = engine->generator;
   if (!generator) return;
+  generator->leaving = true;
   rh_list_each(&generator->running, node) rh_gen_end(engine, rh_list_entry(node, rh_sequence, node));
   rh_pass_forget(engine);
   if (generator->binding) api->ReleaseIoBinding(generator->binding);

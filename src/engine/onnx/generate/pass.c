@@ -181,6 +181,11 @@ static rh_status read_logits(rh_engine *engine, const rh_pass *pass, rh_error *e
     return rh_fail(error, RH_INTERNAL, "%s gave logits of another shape than [%zu,%lld,vocabulary]", engine->name,
                    pass->rows, (long long)pass->width);
   }
+  // The trial has told what all room here is made for.
+  if (generator->prefixes && (logits.shape[2] != generator->logits_width || logits.type != generator->logits_type)) {
+    return rh_fail(error, RH_INTERNAL, "%s gave logits for %lld tokens, and %lld before", engine->name,
+                   (long long)logits.shape[2], (long long)generator->logits_width);
+  }
   generator->logits_data = logits.data;
   generator->logits_type = logits.type;
   generator->logits_rows = logits.shape[1];

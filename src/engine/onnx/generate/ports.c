@@ -44,7 +44,9 @@ static bool is_float(rh_dtype type) { return type == RH_DTYPE_F32 || type == RH_
 static rh_status add_kv(const rh_graph *graph, const rh_graph_port *past, rh_gen_ports *ports, rh_error *error) {
   const rh_graph_port *present = present_of(graph, past->name);
   if (!present) return refuse(error, "no output goes on from the input", past->name);
-  if (past->rank != 4 || present->rank != 4 || past->shape[1] <= 0 || past->shape[3] <= 0) {
+  const int64_t most = INT64_C(1) << 20;
+  if (past->rank != 4 || present->rank != 4 || past->shape[1] <= 0 || past->shape[1] > most || past->shape[3] <= 0 ||
+      past->shape[3] > most) {
     return refuse(error, "keys and values are taken as [rows, heads, positions, width] only, which is not the shape of",
                   past->name);
   }
@@ -87,7 +89,10 @@ static rh_status add_known(const rh_graph_port *port, rh_gen_ports *ports, rh_er
     if (!is_whole(port->type) || port->rank < known[i].rank_least || port->rank > known[i].rank_most) {
       return refuse(error, "of another type or shape than decoders have is the input", port->name);
     }
-    memcpy((char *)ports + known[i].place, &port, sizeof(const rh_graph_port *));
+    const rh_graph_port *there = NULL;
+    memcpy(&there, (char *)ports + known[i].place, sizeof there);
+    if (there) return refuse(error, "another input means the same as", port->name);
+    memcpy((char *)ports + known[i].place, &port, sizeof port);
     if (port->rank == 2 && port->shape[0] == 1) ports->rows_max = 1;
     return RH_OK;
   }
@@ -114,7 +119,7 @@ rh_status rh_gen_ports_find(rh_engine *engine, rh_gen_ports *ports, rh_error *er
     if (status != RH_OK) return status;
   }
   if (ports->ids->shape[1] >= 0) return refuse(error, "the graph has a fixed number of tokens in", ports->ids->name);
-  // Without a mask rows of different lengths cannot be told apart; without positions some graphs count the padding too.
-  if (!ports->mask || (!ports->positions && ports->cache_position)) ports->rows_max = 1;
+  // Without a mask rows of different lengths cannot be told apart.
+  if (!ports->mask || ports->cache_position) ports->rows_max = 1;
   return RH_OK;
 }

@@ -2,7 +2,7 @@
 //
 // Purpose: the tokens of a run's prompt, and whether prompt and answer fit in the context.
 // Data owned: none; the tokens belong to the caller. Threads: the engine thread.
-// Not here: cutting prompts (see engine/fit.c).
+// Not here: cutting prompts (see engine/common/fit.c).
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,7 +63,7 @@ static rh_status fill_empty(const rh_engine *engine, const rh_run *run, int32_t 
                             rh_error *error) {
   if (*count > 0) return RH_OK;
   int32_t bos = rh_tokenizer_facts_of(engine->generator->tokenizer)->bos;
-  if (bos < 0) {
+  if (bos < 0 || bos >= engine->generator->size.vocabulary) {
     return rh_fail_param(error, RH_INVALID, rh_prompt_param(&run->prompt),
                          "the prompt is empty, and this model has no begin-of-text token that could stand in for it");
   }

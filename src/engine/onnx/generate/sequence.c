@@ -65,7 +65,7 @@ rh_status rh_gen_start(rh_engine *engine, const rh_run *run, const rh_sequence_l
     return status;
   }
   // A run with a seed computes its whole prompt, so that its text repeats (docs/decisions/0003).
-  claim(engine, sequence, !run->generate.has_seed);
+  claim(engine, sequence, !run->generate.has_seed && !generator->whole_prompts);
   rh_list_push_back(&generator->running, &sequence->node);
   int64_t held = generator->prefixes[sequence->slot].count;
   engine->counts.cached_tokens += (uint64_t)held;

@@ -53,14 +53,8 @@ static bool choose_rows(const rh_engine *engine, size_t *from, size_t *slots, si
   return used > 0;
 }
 
-// A row for nothing writes one position behind its slot's last, where the next token of that slot will be. A full slot has none.
-static int32_t idle_token(rh_engine *engine, size_t slot) {
-  rh_prefix *prefix = &engine->generator->prefixes[slot];
-  if (prefix->count == engine->generator->size.tokens) prefix->count--;
-  return prefix->count > 0 ? prefix->tokens[prefix->count - 1] : engine->generator->files.ends[0];
-}
-
-// The call failed: memory was short, say. Nothing of it counts, its sequences end with the reason, and the others go on. A GPU
+// The call failed: memory was short, say. Nothing of it counts, its sequences end with the reason, and the others go on. What their
+// slots held is given up first, since memory may be what was short. A GPU
 // that has failed once is not trusted again: then the error is the engine's.
 static rh_status give_up(rh_engine *engine, rh_status status, const rh_error *reason, rh_error *error) {
   rh_generator *generator = engine->generator;
@@ -71,10 +65,10 @@ static rh_status give_up(rh_engine *engine, rh_status status, const rh_error *re
   for (size_t row = 0; row < generator->pass.rows; row++) {
     size_t slot = generator->pass.slots[row];
     rh_sequence *sequence = generator->prefixes[slot].holder;
-    if (!sequence || sequence->paused) continue;
+    if (generator->pass.idle[row]) continue;
+    (void)generator->cache->rewind(engine, slot, 0);
     if (sequence->listener.failed) sequence->listener.failed(sequence->listener.ctx, reason);
     rh_gen_end(engine, sequence);
-    (void)generator->cache->rewind(engine, slot, 0);
   }
   return RH_OK;
 }
@@ -82,24 +76,24 @@ static rh_status give_up(rh_engine *engine, rh_status status, const rh_error *re
 static rh_status decode_rows(rh_engine *engine, const size_t *slots, size_t rows, rh_error *error) {
   rh_generator *generator = engine->generator;
   rh_pass *pass = &generator->pass;
-  bool decoded[RH_GEN_SLOTS_MAX];
   rh_error reason = {0};
   rh_status status = rh_pass_begin(engine, rows, 1, error);
   if (status != RH_OK) return status;
   for (size_t row = 0; row < rows; row++) {
     const rh_sequence *sequence = generator->prefixes[slots[row]].holder;
-    decoded[row] = is_decoding(sequence);
+    // A row for nothing writes one position behind its slot's last, where that slot's next token will be.
+    pass->idle[row] = !is_decoding(sequence);
     pass->slots[row] = slots[row];
-    pass->tokens[row] = decoded[row] ? sequence->next : idle_token(engine, slots[row]);
+    pass->tokens[row] = pass->idle[row] ? 0 : sequence->next;
   }
   status = rh_pass_run(engine, &reason);
   if (status != RH_OK) return give_up(engine, status, &reason, error);
   for (size_t row = 0; row < rows; row++) {
-    if (decoded[row]) note_cached(generator, &generator->prefixes[slots[row]], &pass->tokens[row], 1);
+    if (!pass->idle[row]) note_cached(generator, &generator->prefixes[slots[row]], &pass->tokens[row], 1);
   }
   for (size_t row = 0; row < rows; row++) {
     rh_sequence *sequence = generator->prefixes[slots[row]].holder;
-    if (decoded[row]) deliver(engine, sequence, rh_pass_logits(engine, row));
+    if (!pass->idle[row]) deliver(engine, sequence, rh_pass_logits(engine, row));
   }
   return RH_OK;
 }
@@ -137,6 +131,7 @@ static rh_status read_prompt(rh_engine *engine, bool *worked, rh_error *error) {
   rh_status status = rh_pass_begin(engine, 1, count, error);
   if (status != RH_OK) return status;
   generator->pass.slots[0] = sequence->slot;
+  generator->pass.idle[0] = false;
   memcpy(generator->pass.tokens, sequence->prompt + prefix->count, (size_t)count * sizeof(int32_t));
   status = rh_pass_run(engine, &reason);
   if (status != RH_OK) return give_up(engine, status, &reason, error);
