@@ -202,7 +202,7 @@ def test_run_output_to_a_closed_pipe(tmp_path, fakes):
 
 def test_run_with_the_real_model(tmp_path, server):
     done = roundhouse(
-        "run", "--temperature", "0", "--max-tokens", "24", "smollm2", "Which city is the capital of France?",
+        "run", "--temperature", "0", "--max-tokens", "24", "smollm2", "Name the capital of France.",
         folder=tmp_path, server=server,
     )  # fmt: skip
     assert done.returncode == 0
