@@ -24,9 +24,16 @@ static bool absolute(tpl_render *render, tpl_value self, const tpl_value *args, 
   return rh_tpl_negate(render, self, tpl_whole(self) >= 0, out);
 }
 
-// The text without white space around it and single underscores between digits, terminated. False: too long or malformed.
-static bool plain_digits(tpl_value text, char out[DIGITS_MAX]) {
-  tpl_value bare = rh_tpl_strip(text, NULL, true, true);
+// White space around a number does not count, however much of it there is.
+static bool strip_text(tpl_render *render, tpl_value *value) {
+  if (value->kind != V_STRING) return true;
+  if (!rh_tpl_spend_text(render, value->length)) return false;
+  *value = rh_tpl_strip(*value, NULL, true, true);
+  return true;
+}
+
+// The text without single underscores between digits, terminated. False: too long or malformed.
+static bool plain_digits(tpl_value bare, char out[DIGITS_MAX]) {
   size_t to = 0;
   if (bare.length == 0 || bare.length >= DIGITS_MAX) return false;
   for (size_t i = 0; i < bare.length; i++) {
@@ -82,7 +89,7 @@ static bool to_int(tpl_render *render, tpl_value self, const tpl_value *args, tp
   if (self.kind == V_UNDEFINED) return rh_tpl_fail_undefined(render, self);
   if (!rh_tpl_want_int(render, "int()'s base", args[1], 10, &base)) return false;
   if (base != 0 && (base < 2 || base > 36)) return rh_tpl_fail(render, "int()'s base must be 0 or 2 to 36");
-  if (self.kind == V_STRING && !rh_tpl_spend(render, self.length / 64)) return false;  // white space around it
+  if (!strip_text(render, &self)) return false;
   *out = args[0].kind == V_MISSING ? tpl_int(0) : args[0];
   if (tpl_is_whole(self)) {
     *out = tpl_int(tpl_whole(self));
@@ -100,7 +107,7 @@ static bool to_int(tpl_render *render, tpl_value self, const tpl_value *args, tp
 static bool to_float(tpl_render *render, tpl_value self, const tpl_value *args, tpl_value *out) {
   double number;
   if (self.kind == V_UNDEFINED) return rh_tpl_fail_undefined(render, self);
-  if (self.kind == V_STRING && !rh_tpl_spend(render, self.length / 64)) return false;  // white space around it
+  if (!strip_text(render, &self)) return false;
   *out = args[0].kind == V_MISSING ? tpl_float(0) : args[0];
   if (tpl_is_number(self)) *out = tpl_float(tpl_real(self));
   if (self.kind == V_STRING && read_float(self, &number)) *out = tpl_float(number);

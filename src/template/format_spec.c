@@ -174,8 +174,8 @@ static void write_plain(double size, const format_spec *spec, char *digits, size
 static bool write_real(tpl_render *render, double number, const format_spec *spec, rh_dynbuf *out) {
   char digits[800], pattern[16];
   if (spec->precision > PRECISION_MAX) return rh_tpl_fail(render, "a precision of more than %d", PRECISION_MAX);
-  if (!rh_tpl_spend(render, TPL_STEPS_FLOAT)) return false;
   int precision = spec->precision < 0 ? 6 : (int)spec->precision;
+  if (!rh_tpl_spend(render, TPL_STEPS_FLOAT + (uint64_t)precision)) return false;
   double size = fabs(number);
   switch (spec->type) {
     case '\0': write_plain(size, spec, digits, sizeof digits); break;

@@ -18,7 +18,7 @@ static bool part_of(tpl_render *render, tpl_value text, tpl_value start, tpl_val
   *there = true;
   bool no_start = start.kind == V_MISSING || start.kind == V_NONE, no_end = end.kind == V_MISSING || end.kind == V_NONE;
   if (no_start && no_end) return true;
-  if (!rh_tpl_spend(render, text.length / 64)) return false;
+  if (!rh_tpl_spend_text(render, text.length)) return false;
   int64_t count = (int64_t)rh_tpl_count_chars(text.as.text, text.length);
   if (!rh_tpl_want_int(render, "the start", no_start ? tpl_missing() : start, 0, &from)) return false;
   if (!rh_tpl_want_int(render, "the end", no_end ? tpl_missing() : end, count, &to)) return false;

@@ -60,23 +60,25 @@ bool rh_tpl_change_case(tpl_render *render, tpl_value text, bool upper, tpl_valu
   return rh_tpl_text_take(render, &buffer, out);
 }
 
-// Is the character of `used` bytes at `text` one of `chars` (NULL: white space)?
-static bool strips(const char *text, size_t used, const tpl_value *chars) {
-  if (chars == NULL) return rh_tpl_space_length(text, used) > 0;
-  return chars->length >= used && memmem(chars->as.text, chars->length, text, used) != NULL;
+// The bytes of the first character when it is one of `chars` (NULL: white space), else 0.
+static size_t stripped_length(const char *text, size_t length, const tpl_value *chars) {
+  size_t used;
+  if (chars == NULL) return rh_tpl_space_length(text, length);
+  (void)rh_tpl_decode_utf8(text, length, &used);
+  return chars->length >= used && memmem(chars->as.text, chars->length, text, used) != NULL ? used : 0;
 }
 
 tpl_value rh_tpl_strip(tpl_value text, const tpl_value *chars, bool left, bool right) {
   size_t from = 0, to = text.length, used;
   while (left && from < to) {
-    (void)rh_tpl_decode_utf8(text.as.text + from, to - from, &used);
-    if (!strips(text.as.text + from, used, chars)) break;
+    used = stripped_length(text.as.text + from, to - from, chars);
+    if (used == 0) break;
     from += used;
   }
   while (right && to > from) {
     size_t at = to - 1;
     while (at > from && ((unsigned char)text.as.text[at] & 0xC0) == 0x80) at--;
-    if (!strips(text.as.text + at, to - at, chars)) break;
+    if (stripped_length(text.as.text + at, to - at, chars) == 0) break;
     to = at;
   }
   tpl_value out = tpl_text(text.as.text + from, to - from);

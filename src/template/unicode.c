@@ -101,7 +101,25 @@ static bool is_other_digit(uint32_t code) {
          (code >= 0x2780 && code <= 0x2788) || (code >= 0x278A && code <= 0x2792);
 }
 
+// Most text is, and long texts should not wait for tables.
+static bool ascii_is(uint32_t code, tpl_class what) {
+  bool lower = code >= 'a' && code <= 'z', upper = code >= 'A' && code <= 'Z', digit = code >= '0' && code <= '9';
+  switch (what) {
+    case TPL_ALPHA: return lower || upper;
+    case TPL_DECIMAL:
+    case TPL_DIGIT:
+    case TPL_NUMERIC: return digit;
+    case TPL_ALNUM: return lower || upper || digit;
+    case TPL_PRINTABLE: return code >= ' ' && code < 0x7F;
+    case TPL_LOWER: return lower;
+    case TPL_UPPER: return upper;
+    case TPL_TITLE: return false;
+  }
+  return false;
+}
+
 bool rh_tpl_char_is(uint32_t code, tpl_class what) {
+  if (code < 0x80) return ascii_is(code, what);
   utf8proc_category_t is = category(code);
   switch (what) {
     case TPL_ALPHA: return is_letter(code);

@@ -51,45 +51,49 @@ static void slow_searches(void **state) {
 // What walks over a long text or list costs steps too: a loop around it ends soon.
 static void long_values(void **state) {
   (void)state;
-  const char *const bodies[] = {
-      "{% if a is lower %}{% endif %}",
-      "{% if a.isupper() %}{% endif %}",
-      "{% if l == m %}{% endif %}",
-      "{% if l < m %}{% endif %}",
-      "{% if l|max %}{% endif %}",
-      "{% if l|sum %}{% endif %}",
-      "{% if a.startswith((a, a, a)) %}{% endif %}",
-      "{% if a.endswith(a, 1) %}{% endif %}",
-      "{% if a.removeprefix(a) %}{% endif %}",
-      "{% if a|wordcount %}{% endif %}",
-      "{% if a|center(1) %}{% endif %}",
-      "{% if a|truncate(60000000) %}{% endif %}",
-      "{% if a.count('') %}{% endif %}",
-      "{% if a.count('a') %}{% endif %}",
-      "{% if a.find('b', 20000000) %}{% endif %}",
-      "{% if a.replace('a', '') %}{% endif %}",
-      "{% if a.replace('', '', 0) %}{% endif %}",
-      "{% if s|int %}{% endif %}",
-      "{% if s.strip(' ' ~ 'b' * 4000) %}{% endif %}",
-      "{% if [1]|map(attribute=p, default=1)|list %}{% endif %}",
-      "{% if ('{:1}' * 100000).format(*([a] * 100000)) %}{% endif %}",
-      "{% if ('%(a).300f' * 1000000) % {'a': 1e300} %}{% endif %}",
-      "{% if ('{k}' * 1000)|string is string and ('{z}' * 200000).format(**k) %}{% endif %}",
-      "{% if ([1.1e300] * 500000)|tojson %}{% endif %}",
+#define TEXT "a = 'a' * 50000000"
+#define LISTS "l = [0] * 1000000 %}{% set m = [0] * 1000000"
+  const struct {
+    const char *set, *work;
+  } rows[] = {
+      {TEXT, "a is lower"},
+      {TEXT, "a.isupper()"},
+      {TEXT, "a.startswith((a, a, a))"},
+      {TEXT, "a.endswith(a, 1)"},
+      {TEXT, "a.removeprefix(a)"},
+      {TEXT, "a|wordcount"},
+      {TEXT, "a|center(1)"},
+      {TEXT, "a|truncate(60000000)"},
+      {TEXT, "a.count('')"},
+      {TEXT, "a.count('a')"},
+      {TEXT, "a.find('b', 20000000)"},
+      {TEXT, "a.replace('a', '')"},
+      {TEXT, "a.replace('', '', 0)"},
+      {TEXT, "('{:1}' * 100000).format(*([a] * 100000))"},
+      {LISTS, "l == m"},
+      {LISTS, "l < m"},
+      {LISTS, "l|max"},
+      {LISTS, "l|sum"},
+      {"s = ' ' * 50000000", "s|int"},
+      {"s = ' ' * 10000000", "s.strip('b' * 4000 ~ ' ')"},
+      {"p = 'a.' * 500000", "[1]|map(attribute=p, default=1)|list"},
+      {"f = '%(a).300f' * 1000000", "f % {'a': 1e300}"},
+      {"l = [1.1e300] * 100000", "l|tojson"},
+      {"n = namespace(l=[0] * 10000) %}{% for i in range(700) %}{% set n.l = [n.l] %}{% endfor %}{% set l = n.l",
+       "l|tojson(indent=0)"},
   };
-  for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     char text[1024];
-    (void)snprintf(
-        text, sizeof text,
-        "{%% set a = 'a' * 30000000 %%}{%% set s = ' ' * 10000000 %%}{%% set p = 'a.' * 500000 %%}{%% set l = "
-        "[0] * 500000 %%}{%% set m = [0] * 500000 %%}{%% set k = dict(z=1) %%}{%% for i in range(100000) "
-        "%%}%s{%% endfor %%}",
-        bodies[i]);
+    (void)snprintf(text, sizeof text,
+                   "{%% set %s %%}{%% for i in range(100000) %%}{%% if %s %%}{%% endif %%}{%% endfor %%}", rows[i].set,
+                   rows[i].work);
     uint64_t begin = rh_clock_now_ns();
-    assert_refused(text, RH_TOO_LARGE, i + 3 < sizeof bodies / sizeof bodies[0] ? "it takes more than" : "");
-    print_message("%6.0f ms: %s\n", rh_ns_to_ms(rh_clock_now_ns() - begin), bodies[i]);
-    assert_true(rh_clock_now_ns() - begin < 30 * RH_NS_PER_S);
+    assert_refused(text, RH_TOO_LARGE, "line 1 of the chat template: it ");
+    print_message("%6.0f ms: %s\n", rh_ns_to_ms(rh_clock_now_ns() - begin), rows[i].work);
+    assert_true(rh_clock_now_ns() - begin < 20 * RH_NS_PER_S);
   }
+#undef TEXT
+#undef LISTS
   // A list is the same as itself without a look at its items.
   assert_renders("{% set a = [0] * 2000000 %}{% for i in range(100000) %}{% if a != a %}x{% endif %}{% endfor %}", NULL,
                  "");
@@ -176,7 +180,8 @@ static void whole_numbers(void **state) {
   assert_refused("{{ range(0, 10, 4)[::9223372036854775807] }}", RH_INVALID, "64 bits");
   assert_renders("{{ range(-9000000000000000000, 9000000000000000000, 6000000000000000000)|list }}", NULL,
                  "[-9000000000000000000, -3000000000000000000, 3000000000000000000]");
-  assert_renders("{{ range(0, 9223372036854775807, 4611686018427387904)[1:] }}", NULL, "");
+  assert_renders("{{ range(0, 9223372036854775807, 4611686018427387904)[:1] }}", NULL,
+                 "range(0, 4611686018427387904, 4611686018427387904)");
   assert_renders("{{ '-a'.zfill(-9223372036854775807 - 1) }}{{ 'abc'[1000000000] }}{{ 'abc'[-1000000000] }}", NULL,
                  "-a");
   assert_renders("{{ 'abc'[9223372036854775807] is defined }} {{ 'abc'[2] }}{{ 'abc'[-3] }}{{ 'abc'[3] }}", NULL,
