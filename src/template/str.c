@@ -46,15 +46,20 @@ static void write_quoted(tpl_value text, rh_dynbuf *out) {
        twofold = memchr(text.as.text, '"', text.length) != NULL;
   char quote = single && !twofold ? '"' : '\'';
   (void)rh_dynbuf_append_char(out, quote);
+  size_t plain = 0;  // from where nothing was written yet
   for (size_t at = 0, used; at < text.length; at += used) {
     uint32_t code = rh_tpl_decode_utf8(text.as.text + at, text.length - at, &used);
-    if (code == (uint32_t)quote || code == '\\') (void)rh_dynbuf_append_char(out, '\\');
-    if (rh_tpl_char_is(code, TPL_PRINTABLE)) {
-      (void)rh_dynbuf_append(out, text.as.text + at, used);
+    bool marked = code == (uint32_t)quote || code == '\\';
+    if (!marked && rh_tpl_char_is(code, TPL_PRINTABLE)) continue;
+    (void)rh_dynbuf_append(out, text.as.text + plain, at - plain);
+    plain = marked ? at : at + used;
+    if (marked) {
+      (void)rh_dynbuf_append_char(out, '\\');
     } else {
       write_escape(code, out);
     }
   }
+  (void)rh_dynbuf_append(out, text.as.text + plain, text.length - plain);
   (void)rh_dynbuf_append_char(out, quote);
 }
 

@@ -34,7 +34,10 @@ static void put_lower(uint32_t code, tpl_value text, size_t next, bool after_let
 size_t rh_tpl_write_case_at(tpl_value text, size_t at, bool upper, bool after_letter, rh_dynbuf *out) {
   size_t used;
   uint32_t code = rh_tpl_decode_utf8(text.as.text + at, text.length - at, &used);
-  if (!upper) {
+  if (code < 0x80) {
+    bool other = upper ? code >= 'a' && code <= 'z' : code >= 'A' && code <= 'Z';
+    (void)rh_dynbuf_append_char(out, (char)(other ? code ^ 0x20 : code));
+  } else if (!upper) {
     put_lower(code, text, at + used, after_letter, out);
   } else if (code == 0xDF) {
     (void)rh_dynbuf_append_text(out, "SS");
@@ -46,7 +49,8 @@ size_t rh_tpl_write_case_at(tpl_value text, size_t at, bool upper, bool after_le
 
 void rh_tpl_write_case(tpl_value text, bool upper, rh_dynbuf *out) {
   for (size_t at = 0, before = 0; at < text.length;) {
-    bool after_letter = at > 0 && is_letter_at(text, before);
+    // Only a sigma asks what stands before it.
+    bool after_letter = at > 0 && (unsigned char)text.as.text[at] >= 0x80 && is_letter_at(text, before);
     before = at;
     at += rh_tpl_write_case_at(text, at, upper, after_letter, out);
   }

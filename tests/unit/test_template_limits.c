@@ -48,7 +48,8 @@ static void slow_searches(void **state) {
   assert_true((clock() - begin) / CLOCKS_PER_SEC < 30);
 }
 
-// What walks over a long text or list costs steps too: a loop around it ends soon.
+// What walks over a long text or list costs steps too: a loop around it ends soon. Many of the steps are burnt first,
+// for a quick test; without the work in it, the loop would come to its end.
 static void long_values(void **state) {
   (void)state;
 #define TEXT "a = 'a' * 50000000"
@@ -82,18 +83,29 @@ static void long_values(void **state) {
       {"n = namespace(l=[0] * 10000) %}{% for i in range(700) %}{% set n.l = [n.l] %}{% endfor %}{% set l = n.l",
        "l|tojson(indent=0)"},
   };
-  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  const size_t stride = 6;  // what all of them take there is minutes, and shows nothing new
+#else
+  const size_t stride = 1;
+#endif
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i += stride) {
     char text[1024];
-    (void)snprintf(text, sizeof text,
-                   "{%% set %s %%}{%% for i in range(100000) %%}{%% if %s %%}{%% endif %%}{%% endfor %%}", rows[i].set,
-                   rows[i].work);
+    (void)snprintf(
+        text, sizeof text,
+        "{%% set burnt = [0] * 4000000 %%}{%% set %s %%}{%% for i in range(100000) %%}{%% if %s %%}{%% endif %%}{%% "
+        "endfor %%}",
+        rows[i].set, rows[i].work);
     uint64_t begin = rh_clock_now_ns();
     assert_refused(text, RH_TOO_LARGE, "line 1 of the chat template: it ");
     print_message("%6.0f ms: %s\n", rh_ns_to_ms(rh_clock_now_ns() - begin), rows[i].work);
-    assert_true(rh_clock_now_ns() - begin < 20 * RH_NS_PER_S);
+    assert_true(rh_clock_now_ns() - begin < 60 * RH_NS_PER_S);
   }
 #undef TEXT
 #undef LISTS
+  assert_renders(
+      "{% set burnt = [0] * 4000000 %}{% set a = 'a' * 50000000 %}{% for i in range(100000) %}{% if a %}{% endif "
+      "%}{% endfor %}",
+      NULL, "");
   // A list is the same as itself without a look at its items.
   assert_renders("{% set a = [0] * 2000000 %}{% for i in range(100000) %}{% if a != a %}x{% endif %}{% endfor %}", NULL,
                  "");
