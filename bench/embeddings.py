@@ -112,8 +112,8 @@ def rate(setup, server, model, lines, clients):
 
 def embeddings(setup):
     """(f) Embeddings a second for short, long and mixed texts, one text a request, from 1 and 16 clients."""
-    rounds = 1 if setup.quick else 5
-    counts = {"short": 200, "long": 40, "mixed": 100} if setup.quick else {"short": 1000, "long": 150, "mixed": 400}
+    rounds = 1 if setup.quick else 3
+    counts = {"short": 200, "long": 40, "mixed": 100} if setup.quick else {"short": 400, "long": 64, "mixed": 160}
     folder = prepare(setup)
     ours = Roundhouse(
         setup.roundhouse, {"onnx": folder / "onnx", "gguf": folder / "minilm.gguf"},
