@@ -11,6 +11,9 @@
 // Keys and values of older models in single precision take gigabytes for a few thousand tokens; then fewer requests run at
 // once rather than none.
 #define RH_DECODER_CACHE_BYTES ((int64_t)4 << 30)
+// A graph gives logits for every token of a step, though only the last are used; steps are cut so that they stay below.
+#define RH_DECODER_LOGITS_BYTES ((int64_t)128 << 20)
+#define RH_DECODER_STEP_DEFAULT 512  // tokens of a prompt in one step
 
 // Slots where none are asked for. `token_bytes`: keys and values of one token in all layers.
 static inline int64_t rh_decoder_slots(int64_t token_bytes, int64_t context) {

@@ -28,6 +28,22 @@ typedef struct contents {
   rh_dynbuf others;         // "NAME (an HTML page)" of the first few
 } contents;
 
+static void contents_init(contents *c) {
+  *c = (contents){.gguf = NULL};
+  rh_dynbuf_init(&c->ggufs, 400);
+  rh_dynbuf_init(&c->onnxes, 400);
+  rh_dynbuf_init(&c->others, 240);
+}
+
+static void contents_free(contents *c) {
+  rh_dynbuf_free(&c->ggufs);
+  rh_dynbuf_free(&c->onnxes);
+  rh_dynbuf_free(&c->others);
+  free(c->gguf);
+  free(c->onnx);
+  free(c->tensorrt);
+}
+
 static void note(char **first, size_t *count, rh_dynbuf *names, const char *name) {
   if ((*count)++ == 0) *first = strdup(name);
   if (names != NULL) (void)rh_dynbuf_printf(names, "%s%s", names->length == 0 ? "" : ", ", name);
@@ -146,17 +162,13 @@ static rh_status choose_onnx(const char *folder, const contents *c, rh_format_re
 
 // The one graph in the folder HUB_FOLDER, as a name in `folder`; NULL: there is none, or several.
 static char *only_hub_graph(const char *folder) {
-  contents c = {.gguf = NULL};
+  contents c;
+  contents_init(&c);
   rh_error ignored = {0};
   char *inner = rh_format_join(folder, HUB_FOLDER);
   bool one = inner != NULL && look_through(inner, &c, &ignored) == RH_OK && c.onnx_count == 1 && c.onnx != NULL;
   char *name = one ? rh_format_join(HUB_FOLDER, c.onnx) : NULL;
-  rh_dynbuf_free(&c.ggufs);
-  rh_dynbuf_free(&c.onnxes);
-  rh_dynbuf_free(&c.others);
-  free(c.gguf);
-  free(c.onnx);
-  free(c.tensorrt);
+  contents_free(&c);
   free(inner);
   return name;
 }
@@ -215,17 +227,10 @@ static rh_status decide(const char *folder, const contents *c, rh_format_report 
 rh_status rh_format_detect_folder(const char *folder, rh_format_report *out, rh_error *error) {
   rh_status status = rh_format_detect_genai(folder, out, error);
   if (status != RH_UNSUPPORTED) return status;
-  contents c = {.gguf = NULL};
-  rh_dynbuf_init(&c.ggufs, 400);
-  rh_dynbuf_init(&c.onnxes, 400);
-  rh_dynbuf_init(&c.others, 240);
+  contents c;
+  contents_init(&c);
   status = look_through(folder, &c, error);
   if (status == RH_OK) status = decide(folder, &c, out, error);
-  rh_dynbuf_free(&c.ggufs);
-  rh_dynbuf_free(&c.onnxes);
-  rh_dynbuf_free(&c.others);
-  free(c.gguf);
-  free(c.onnx);
-  free(c.tensorrt);
+  contents_free(&c);
   return status;
 }

@@ -125,9 +125,8 @@ static int64_t decoder_cache_bytes(const rh_onnx_summary *graph, const rh_load_o
   return token > bytes_max / context / slots / copies ? bytes_max : token * context * slots * copies;
 }
 
-// A decoder gives logits for every token of a step, and the worker cuts its steps so that they stay below 128 MiB.
 static int64_t logits_bytes(const rh_onnx_summary *graph) {
-  const int64_t most = INT64_C(128) << 20, step = 512 * (int64_t)sizeof(float);
+  const int64_t most = RH_DECODER_LOGITS_BYTES, step = RH_DECODER_STEP_DEFAULT * (int64_t)sizeof(float);
   for (size_t i = 0; i < graph->output_count; i++) {
     const rh_onnx_port *port = &graph->outputs[i];
     if (strcmp(port->name, "logits") != 0 || port->rank != 3 || port->shape[2] <= 0) continue;

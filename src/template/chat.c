@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "template/template.h"
 
+#define PATH_BYTES 4096
 #define CONFIG_BYTES_MAX ((size_t)64 << 20)
 
 static json_t *messages_json(const rh_message *messages, size_t count) {
@@ -59,13 +60,9 @@ rh_status rh_chat_render(const rh_template *tmpl, const rh_message *messages, si
 
 // --- the template in a folder ---------------------------------------------------------------------------------------
 
-static rh_status read_file(const char *folder, const char *name, size_t most, rh_dynbuf *out, rh_error *error) {
-  char path[4096];
-  rh_dynbuf_init(out, most);
-  if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path) {
-    return rh_fail(error, RH_INVALID, "the path of %s is too long", name);
-  }
-  return rh_file_read(path, out, error);
+static rh_status make_path(const char *folder, const char *name, char *out, size_t size, rh_error *error) {
+  if (snprintf(out, size, "%s/%s", folder, name) < (int)size) return RH_OK;
+  return rh_fail(error, RH_INVALID, "the path of %s is too long", name);
 }
 
 // A text, or the one named "default" of a list of {name, template}.
@@ -81,28 +78,27 @@ static const json_t *pick(const json_t *found) {
 }
 
 static rh_status open_json(const char *folder, const char *name, rh_template **out, rh_error *error) {
-  rh_dynbuf text;
-  rh_status status = read_file(folder, name, CONFIG_BYTES_MAX, &text, error);
+  char path[PATH_BYTES];
   json_t *json = NULL;
-  if (status == RH_OK) {
-    json = rh_json_parse(rh_dynbuf_data(&text), text.length, error);
-    if (json == NULL) status = error != NULL ? error->status : RH_INVALID;
-  }
+  rh_status status = make_path(folder, name, path, sizeof path, error);
+  if (status == RH_OK) status = rh_json_read_file(path, CONFIG_BYTES_MAX, &json, error);
   if (status == RH_OK) {
     const json_t *found = pick(json_object_get(json, "chat_template"));
     status = found != NULL ? rh_template_new(json_string_value(found), json_string_length(found), out, error)
                            : rh_fail(error, RH_NOT_FOUND, "%s/%s has no chat template", folder, name);
   }
   json_decref(json);
-  rh_dynbuf_free(&text);
   return status;
 }
 
 rh_status rh_chat_template_open(const char *folder, rh_template **out, rh_error *error) {
   assert(folder != NULL && out != NULL);
   *out = NULL;
+  char path[PATH_BYTES];
   rh_dynbuf text;
-  rh_status status = read_file(folder, "chat_template.jinja", RH_TEMPLATE_SOURCE_MAX, &text, error);
+  rh_dynbuf_init(&text, RH_TEMPLATE_SOURCE_MAX);
+  rh_status status = make_path(folder, "chat_template.jinja", path, sizeof path, error);
+  if (status == RH_OK) status = rh_file_read(path, &text, error);
   if (status == RH_OK) status = rh_template_new(rh_dynbuf_data(&text), text.length, out, error);
   rh_dynbuf_free(&text);
   if (status == RH_NOT_FOUND) status = open_json(folder, "tokenizer_config.json", out, error);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Purpose: the checks of a prompt against the context and the vocabulary, with their messages.
-// Data owned: none. Threads: the engine thread.
+// Data owned: none; a prompt's tokens belong to the caller. Threads: the engine thread.
 // Not here: cutting prompts. One that does not fit is refused with the numbers; which part to leave out is the client's
 // decision.
 #include "engine/common/fit.h"
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 const char *rh_prompt_param(const rh_prompt *prompt) {
   return prompt->kind == RH_PROMPT_MESSAGES ? "messages" : "prompt";
@@ -58,5 +59,32 @@ rh_status rh_prompt_take_tokens(const rh_context_size *size, const rh_run *run, 
     tokens[i] = prompt->tokens[i];
   }
   *count = (int64_t)prompt->count;
+  return RH_OK;
+}
+
+// A model must have something to go on from.
+static rh_status fill_empty(const rh_context_size *size, const rh_run *run, int32_t bos, int32_t *tokens,
+                            int64_t *count, rh_error *error) {
+  if (*count > 0) return RH_OK;
+  if (bos < 0 || bos >= size->vocabulary) {
+    return rh_fail_param(error, RH_INVALID, rh_prompt_param(&run->prompt),
+                         "the prompt is empty, and this model has no begin-of-text token that could stand in for it");
+  }
+  tokens[0] = bos;
+  *count = 1;
+  return RH_OK;
+}
+
+rh_status rh_prompt_settle(const rh_context_size *size, const rh_run *run, int32_t bos, rh_status status, int32_t *room,
+                           int32_t **tokens, int64_t *count, rh_error *error) {
+  if (status == RH_OK) status = fill_empty(size, run, bos, room, count, error);
+  if (status == RH_OK) status = rh_prompt_check_fit(size, run, *count, "", error);
+  if (status != RH_OK) {
+    free(room);
+    return status;
+  }
+  // Most prompts are far shorter than the context. When shrinking fails the larger block serves as well.
+  int32_t *fitting = realloc(room, (size_t)*count * sizeof *room);
+  *tokens = fitting ? fitting : room;
   return RH_OK;
 }

@@ -26,4 +26,9 @@ rh_status rh_prompt_check_fit(const rh_context_size *size, const rh_run *run, in
 rh_status rh_prompt_take_tokens(const rh_context_size *size, const rh_run *run, int32_t *tokens, int64_t *count,
                                 rh_error *error);
 
+// The end of every engine's way from a prompt to tokens, `status` being how it went so far: an empty prompt becomes `bos` (-1: the model
+// has none), both must fit, and `room` (room for a context, on the heap) becomes *tokens, or is freed after a failure.
+rh_status rh_prompt_settle(const rh_context_size *size, const rh_run *run, int32_t bos, rh_status status, int32_t *room,
+                           int32_t **tokens, int64_t *count, rh_error *error);
+
 #endif

@@ -87,20 +87,6 @@ static rh_status from_messages(const rh_engine *engine, const rh_run *run, llama
   return status;
 }
 
-// A model must have something to go on from.
-static rh_status fill_empty(const rh_engine *engine, const rh_run *run, llama_token *tokens, int64_t *count,
-                            rh_error *error) {
-  if (*count > 0) return RH_OK;
-  llama_token bos = llama_vocab_bos(engine->vocab);
-  if (bos < 0) {
-    return rh_fail_param(error, RH_INVALID, rh_prompt_param(&run->prompt),
-                         "the prompt is empty, and this model has no begin-of-text token that could stand in for it");
-  }
-  tokens[0] = bos;
-  *count = 1;
-  return RH_OK;
-}
-
 rh_status rh_llama_prompt_make(const rh_engine *engine, const rh_run *run, llama_token **tokens, int64_t *count,
                                rh_error *error) {
   llama_token *room = malloc((size_t)engine->context_size * sizeof *room);
@@ -113,14 +99,5 @@ rh_status rh_llama_prompt_make(const rh_engine *engine, const rh_run *run, llama
     case RH_PROMPT_TEXT: status = from_text(engine, run, room, count, error); break;
     case RH_PROMPT_TOKENS: status = rh_prompt_take_tokens(&size, run, room, count, error); break;
   }
-  if (status == RH_OK) status = fill_empty(engine, run, room, count, error);
-  if (status == RH_OK) status = check_fit(engine, run, *count, "", error);
-  if (status != RH_OK) {
-    free(room);
-    return status;
-  }
-  // Most prompts are far shorter than the context. When shrinking fails the larger block serves as well.
-  llama_token *fitting = realloc(room, (size_t)*count * sizeof *room);
-  *tokens = fitting ? fitting : room;
-  return RH_OK;
+  return rh_prompt_settle(&size, run, llama_vocab_bos(engine->vocab), status, room, tokens, count, error);
 }

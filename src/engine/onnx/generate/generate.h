@@ -21,10 +21,7 @@
 
 #define RH_GEN_CONTEXT_MAX ((int64_t)1 << 22)
 #define RH_GEN_SLOTS_MAX 256
-#define RH_GEN_CHUNK_DEFAULT 512
 #define RH_GEN_ENDS_MAX 64
-// A graph gives logits for every token of a prompt, though only the last are used; a chunk is cut so that they stay below.
-#define RH_GEN_LOGITS_BYTES_MAX ((int64_t)128 << 20)
 
 // An input or output that holds the keys or the values of one layer: [rows, heads, positions, width].
 typedef struct rh_kv_port {

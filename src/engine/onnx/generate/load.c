@@ -43,10 +43,10 @@ static rh_status choose_sizes(rh_engine *engine, rh_error *error) {
 
 // Known only after the trial, which tells the logits' width.
 static void choose_chunks(rh_generator *generator, const rh_load_options *options) {
-  int64_t chunk = options->batch > 0 ? options->batch : RH_GEN_CHUNK_DEFAULT;
-  int64_t beside = options->prefill_chunk > 0 ? options->prefill_chunk : RH_GEN_CHUNK_DEFAULT;
+  int64_t chunk = options->batch > 0 ? options->batch : RH_DECODER_STEP_DEFAULT;
+  int64_t beside = options->prefill_chunk > 0 ? options->prefill_chunk : RH_DECODER_STEP_DEFAULT;
   int64_t bytes = generator->logits_width * (int64_t)rh_dtype_bytes(generator->logits_type);
-  int64_t fit = RH_GEN_LOGITS_BYTES_MAX / bytes > 0 ? RH_GEN_LOGITS_BYTES_MAX / bytes : 1;
+  int64_t fit = RH_DECODER_LOGITS_BYTES / bytes > 0 ? RH_DECODER_LOGITS_BYTES / bytes : 1;
   int64_t most = generator->ports.kept_logits ? chunk : fit;
   if (generator->whole_prompts) chunk = beside = most = generator->size.tokens;
   if (generator->ports.rows_max > fit) generator->ports.rows_max = fit;

@@ -58,20 +58,6 @@ static rh_status from_messages(rh_engine *engine, const rh_run *run, int32_t *to
   return status;
 }
 
-// A model must have something to go on from.
-static rh_status fill_empty(const rh_engine *engine, const rh_run *run, int32_t *tokens, int64_t *count,
-                            rh_error *error) {
-  if (*count > 0) return RH_OK;
-  int32_t bos = rh_tokenizer_facts_of(engine->generator->tokenizer)->bos;
-  if (bos < 0 || bos >= engine->generator->size.vocabulary) {
-    return rh_fail_param(error, RH_INVALID, rh_prompt_param(&run->prompt),
-                         "the prompt is empty, and this model has no begin-of-text token that could stand in for it");
-  }
-  tokens[0] = bos;
-  *count = 1;
-  return RH_OK;
-}
-
 rh_status rh_gen_prompt(rh_engine *engine, const rh_run *run, int32_t **tokens, int64_t *count, rh_error *error) {
   const rh_context_size *size = &engine->generator->size;
   const rh_prompt *prompt = &run->prompt;
@@ -84,14 +70,6 @@ rh_status rh_gen_prompt(rh_engine *engine, const rh_run *run, int32_t **tokens, 
     case RH_PROMPT_TEXT: status = tokenize(engine, run, prompt->text, prompt->count, true, room, count, error); break;
     case RH_PROMPT_TOKENS: status = rh_prompt_take_tokens(size, run, room, count, error); break;
   }
-  if (status == RH_OK) status = fill_empty(engine, run, room, count, error);
-  if (status == RH_OK) status = rh_prompt_check_fit(size, run, *count, "", error);
-  if (status != RH_OK) {
-    free(room);
-    return status;
-  }
-  // Most prompts are far shorter than the context. When shrinking fails the larger block serves as well.
-  int32_t *fitting = realloc(room, (size_t)*count * sizeof *room);
-  *tokens = fitting ? fitting : room;
-  return RH_OK;
+  int32_t bos = rh_tokenizer_facts_of(engine->generator->tokenizer)->bos;
+  return rh_prompt_settle(size, run, bos, status, room, tokens, count, error);
 }
