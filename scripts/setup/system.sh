@@ -13,9 +13,11 @@ cmake
 git
 libcurl4-openssl-dev
 libedit-dev
+libhiredis-dev
 libjansson-dev
 libmicrohttpd-dev
 libpcre2-dev
+libsqlite3-dev
 libssl-dev
 libutf8proc-dev
 ninja-build
@@ -25,7 +27,7 @@ python3-venv
 LIST
   if needs_npm "$1"; then printf 'npm\n'; fi
   case "$1" in
-    test) printf 'libcmocka-dev\n' ;;
+    test) printf 'libcmocka-dev\nredis-server\n' ;;
     lint) printf 'libcmocka-dev\nclang-format\nclang-tidy\n' ;;
     fuzz) printf 'clang\nllvm\n' ;;
   esac
@@ -47,9 +49,11 @@ package_present() {
     libcmocka-dev) have pkg-config && pkg-config --exists cmocka ;;
     libcurl4-openssl-dev) have pkg-config && pkg-config --exists libcurl ;;
     libedit-dev) have pkg-config && pkg-config --exists libedit ;;
+    libhiredis-dev) have pkg-config && pkg-config --exists hiredis ;;
     libjansson-dev) have pkg-config && pkg-config --exists jansson ;;
     libmicrohttpd-dev) have pkg-config && pkg-config --exists libmicrohttpd ;;
     libpcre2-dev) have pkg-config && pkg-config --exists 'libpcre2-8 >= 10.40' ;;
+    libsqlite3-dev) have pkg-config && pkg-config --exists 'sqlite3 >= 3.38' ;;
     libssl-dev) have pkg-config && pkg-config --exists libcrypto ;;
     libutf8proc-dev) have pkg-config && pkg-config --exists libutf8proc ;;
     llvm) have llvm-symbolizer ;;

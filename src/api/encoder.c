@@ -115,6 +115,7 @@ static void count_event(rh_encoder *encoder, rh_encoder_choice *choice, const rh
       choice->tokens_before = choice->usage.completion_tokens;
       choice->usage.completion_tokens += event->as.delta.token_count;
       break;
+    case RH_EVENT_TOOL: choice->usage.completion_tokens += event->as.tool.token_count; break;
     case RH_EVENT_USAGE:
       choice->usage = event->as.usage;
       choice->has_usage = true;

@@ -34,6 +34,11 @@ static const rh_api_error_row ROWS[RH_STATUS_COUNT] = {
     [RH_OFFLINE] = {503, "server_error", "offline", false},
     [RH_NO_ROOM] = {503, "server_error", "no_memory_for_model", true},
     [RH_HARDWARE] = {400, "invalid_request_error", "insufficient_hardware", false},
+    [RH_UNAUTHENTICATED] = {401, "authentication_error", "invalid_api_key", false},
+    [RH_FORBIDDEN] = {403, "permission_error", "forbidden", false},
+    [RH_LIMITED] = {429, "rate_limit_error", "rate_limit_exceeded", true},
+    [RH_BUDGET] = {429, "insufficient_quota", "insufficient_quota", false},
+    [RH_UPSTREAM] = {502, "server_error", "upstream_error", true},
     [RH_INTERNAL] = {500, "server_error", "internal_error", false},
 };
 

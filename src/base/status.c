@@ -31,6 +31,11 @@ static const char *const names[RH_STATUS_COUNT] = {
     [RH_OFFLINE] = "offline",
     [RH_NO_ROOM] = "no_room",
     [RH_HARDWARE] = "hardware",
+    [RH_UNAUTHENTICATED] = "unauthenticated",
+    [RH_FORBIDDEN] = "forbidden",
+    [RH_LIMITED] = "limited",
+    [RH_BUDGET] = "budget",
+    [RH_UPSTREAM] = "upstream",
     [RH_INTERNAL] = "internal",
 };
 
@@ -66,6 +71,7 @@ static void fill(rh_error *error, rh_status status, const char *param, const cha
   at[0] = '\0';
   if (param != NULL) (void)snprintf(at, sizeof at, "%s", param);
   error->status = status;
+  error->retry_after_ms = 0;
   copy_cut(error->message, sizeof error->message, message);
   copy_cut(error->param, sizeof error->param, at);
 }

@@ -36,6 +36,11 @@ typedef enum rh_status {
   RH_OFFLINE,           // needs the network while ROUNDHOUSE_OFFLINE is set
   RH_NO_ROOM,           // the memory for this model is taken by others now; trying again may work
   RH_HARDWARE,          // this machine lacks what the model needs; trying again will not help
+  RH_UNAUTHENTICATED,   // no key, or one that is not known, expired or revoked
+  RH_FORBIDDEN,         // the key is known but must not do this
+  RH_LIMITED,           // a rate limit, ours or a provider's; rh_error says when to try again
+  RH_BUDGET,            // the key's money is used up; trying again will not help before it is renewed
+  RH_UPSTREAM,          // a provider failed or sent what we cannot read; another one may answer
   RH_INTERNAL,          // our own fault
   RH_STATUS_COUNT
 } rh_status;
@@ -48,8 +53,9 @@ rh_status rh_status_from_name(const char *name);
 
 typedef struct rh_error {
   rh_status status;
-  char param[64];     // the input field at fault ("messages[2].content"), or empty
-  char message[768];  // one or two sentences: what, where, what to do
+  unsigned retry_after_ms;  // when trying again makes sense; 0 = nobody said
+  char param[64];           // the input field at fault ("messages[2].content"), or empty
+  char message[768];        // one or two sentences: what, where, what to do
 } rh_error;
 
 // Fill `error` (may be NULL) and return `status`, so that a failing function can end with `return rh_fail(...)`.

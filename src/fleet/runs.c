@@ -45,7 +45,7 @@ void rh_runs_event(rh_member *member, uint32_t stream, const rh_event *event) {
     }
     return;
   }
-  if (event->kind == RH_EVENT_DELTA || event->kind == RH_EVENT_RESULT) {
+  if (event->kind == RH_EVENT_DELTA || event->kind == RH_EVENT_TOOL || event->kind == RH_EVENT_RESULT) {
     if (run->credit == 0) {
       rh_member_kill(member, "it sent more than its credit");
       return;

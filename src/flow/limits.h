@@ -12,6 +12,8 @@
 #define RH_STOP_BYTES_MAX 256   // bytes of one stop string
 #define RH_LOGIT_BIAS_MAX 1024  // entries of logit_bias
 #define RH_TOP_LOGPROBS_MAX 20
+#define RH_TOOLS_MAX 512       // tools in one request
+#define RH_TOOL_CALLS_MAX 128  // calls of tools in one answer
 #define RH_MODEL_NAME_MAX 128
 #define RH_CREDIT_WINDOW 64  // delta events a worker may send on a stream before it is given more credit
 #define RH_FRAME_BYTES_MAX (64u * 1024u * 1024u)

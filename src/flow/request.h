@@ -33,9 +33,35 @@ const char *rh_task_name(rh_task task);
 rh_task rh_task_from_name(const char *name);
 static inline bool rh_task_generates(rh_task task) { return task == RH_TASK_CHAT || task == RH_TASK_COMPLETE; }
 
+// A part of a message that is more than text. Which members are set depends on the kind; the others are NULL.
+typedef enum rh_piece_kind {
+  RH_PIECE_TEXT,         // text
+  RH_PIECE_IMAGE,        // url, or media_type and data; detail
+  RH_PIECE_TOOL_CALL,    // id, name, arguments; only in messages of the assistant
+  RH_PIECE_TOOL_RESULT,  // id, text, failed; only in messages of the role "tool"
+  RH_PIECE_REASONING,    // text, signature; only in messages of the assistant
+} rh_piece_kind;
+
+typedef struct rh_piece {
+  rh_piece_kind kind;
+  const char *text;        // TOOL_RESULT: "" when the tool said nothing
+  const char *id;          // links a call and its result
+  const char *name;        // of the tool
+  const char *arguments;   // a JSON object as text
+  const char *url;         // of an image that the model's side fetches
+  const char *media_type;  // "image/png"
+  const char *data;        // base64
+  const char *detail;      // OpenAI's "low", "high" or "auto"; NULL = not said
+  const char *signature;   // Anthropic's proof of its own reasoning, handed back as it came
+  bool failed;             // the tool reported an error
+} rh_piece;
+
 typedef struct rh_message {
-  const char *role;  // "system", "user", "assistant"
-  const char *content;
+  const char *role;     // "system", "user", "assistant", "tool"
+  const char *content;  // all its text, joined by line breaks; "" when it has none
+  // Its parts in order, text included. NULL: the content is all there is. A message of the role "tool" has TOOL_RESULTs.
+  const rh_piece *pieces;
+  size_t piece_count;
 } rh_message;
 
 typedef enum rh_prompt_kind { RH_PROMPT_MESSAGES, RH_PROMPT_TEXT, RH_PROMPT_TOKENS } rh_prompt_kind;
@@ -53,8 +79,54 @@ typedef struct rh_logit_bias {
   float bias;
 } rh_logit_bias;
 
+typedef struct rh_tool {
+  const char *name;
+  const char *description;  // NULL = none
+  const char *schema;       // of its arguments: JSON Schema as text
+  bool strict;              // the arguments must fit the schema
+} rh_tool;
+
+typedef enum rh_tool_choice { RH_TOOLS_AUTO, RH_TOOLS_NONE, RH_TOOLS_REQUIRED, RH_TOOLS_NAMED } rh_tool_choice;
+typedef enum rh_answer_format { RH_ANSWER_TEXT, RH_ANSWER_JSON, RH_ANSWER_SCHEMA } rh_answer_format;
+
+// What only some models can do.
+typedef struct rh_extras {
+  const rh_tool *tools;
+  size_t tool_count;
+  rh_tool_choice tool_choice;
+  const char *tool_name;  // RH_TOOLS_NAMED
+  int parallel_tools;     // several calls in one answer: 1, 0, or -1 = not said
+  rh_answer_format format;
+  const char *schema_name;  // RH_ANSWER_SCHEMA
+  const char *schema;       // JSON Schema as text
+  bool schema_strict;
+  const char *reasoning_effort;  // NULL, or OpenAI's "none", "minimal", "low", "medium", "high", ...
+  int64_t reasoning_tokens;      // Anthropic's budget of its thinking; 0 = not said
+} rh_extras;
+
+// Abilities that a request cannot do without, as bits of rh_request.needs.
+enum {
+  RH_NEEDS_TOOLS = 1 << 0,   // tools were given (and may be used), or its messages hold calls or results
+  RH_NEEDS_IMAGES = 1 << 1,  // a message holds an image
+  RH_NEEDS_JSON = 1 << 2,    // the answer must be JSON
+};
+
+// Which values of rh_generate the request itself gave, as bits of rh_generate.given. A remote model has defaults of its
+// own: it is told only these.
+enum {
+  RH_GIVEN_MAX_TOKENS = 1 << 0,
+  RH_GIVEN_TEMPERATURE = 1 << 1,
+  RH_GIVEN_TOP_P = 1 << 2,
+  RH_GIVEN_TOP_K = 1 << 3,
+  RH_GIVEN_MIN_P = 1 << 4,
+  RH_GIVEN_REPEAT_PENALTY = 1 << 5,
+  RH_GIVEN_PRESENCE_PENALTY = 1 << 6,
+  RH_GIVEN_FREQUENCY_PENALTY = 1 << 7,
+};
+
 // How to generate. Defaults by rh_generate_defaults().
 typedef struct rh_generate {
+  uint32_t given;           // RH_GIVEN_ bits
   int64_t max_tokens;       // 0 = until the model ends or the context is full
   float temperature;        // 0 = greedy
   float top_p;              // 1 = off
@@ -81,9 +153,33 @@ typedef struct rh_run {
   rh_task task;
   rh_prompt prompt;
   rh_generate generate;
-  const rh_infer *infer;  // tasks that do not generate; NULL for the others
+  const rh_infer *infer;    // tasks that do not generate; NULL for the others
+  const rh_extras *extras;  // NULL = none
+  // The answer's beginning, which the client has already (another model began it): the model goes on after it and does
+  // not repeat it. NULL = none.
+  const char *prefix;
   const char *request_id;
 } rh_run;
+
+typedef enum rh_privacy { RH_PRIVACY_UNSET, RH_PRIVACY_LOW, RH_PRIVACY_MEDIUM, RH_PRIVACY_HIGH } rh_privacy;
+typedef enum rh_cache_wish {
+  RH_CACHE_USUAL,  // answers that would be the same again
+  RH_CACHE_ASKED,  // this answer too, though chance is in it
+  RH_CACHE_FRESH,  // do not look it up, but keep the new answer
+  RH_CACHE_NEVER,
+  RH_CACHE_ONLY,  // no answer but one from the cache
+} rh_cache_wish;
+
+// What a client says about where and how its request should run. Strings NULL = not said.
+typedef struct rh_hints {
+  rh_privacy privacy;      // HIGH is as local_only
+  bool local_only;         // it must not leave this machine
+  const char *agent_type;  // "researcher", "coder", ...
+  const char *complexity;  // "low", "medium", "high": wins over our own estimate
+  const char *strategy;    // "cost", "latency", "quality", ... in place of the configured one
+  rh_cache_wish cache;
+  double cache_age_max_s;  // older answers are not wanted; < 0 = any
+} rh_hints;
 
 // What a client asked for: prompts x choices runs.
 typedef struct rh_request {
@@ -94,7 +190,10 @@ typedef struct rh_request {
   size_t prompt_count;
   int64_t choices;  // answers per prompt ("n")
   rh_generate generate;
-  const rh_infer *infer;  // tasks that do not generate: one run for all items, no prompts
+  const rh_infer *infer;    // tasks that do not generate: one run for all items, no prompts
+  const rh_extras *extras;  // NULL = none
+  uint32_t needs;           // RH_NEEDS_ bits
+  rh_hints hints;
   bool stream;
   int32_t priority;            // higher runs first; 0 is usual; -100..100
   uint64_t timeout_ns;         // 0 = the server's default

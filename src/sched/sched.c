@@ -77,7 +77,7 @@ static rh_verdict pass_on(rh_job *job, const rh_event *event) {
     if (job->announced && !job->options.buffered) return RH_GO;
     job->announced = true;
   }
-  if (event->kind == RH_EVENT_DELTA || event->kind == RH_EVENT_RESULT) job->sent = true;
+  if (event->kind == RH_EVENT_DELTA || event->kind == RH_EVENT_TOOL || event->kind == RH_EVENT_RESULT) job->sent = true;
   rh_event copy = *event;
   copy.choice = job->options.choice;
   if (event->kind == RH_EVENT_USAGE) copy.as.usage.queue_ms = rh_ns_to_ms(job->started_ns - job->queued_ns);

@@ -10,7 +10,13 @@
 static const char *const event_names[] = {
     [RH_EVENT_START] = "start",       [RH_EVENT_DELTA] = "delta", [RH_EVENT_RESULT] = "result",
     [RH_EVENT_PROGRESS] = "progress", [RH_EVENT_USAGE] = "usage", [RH_EVENT_ERROR] = "error",
-    [RH_EVENT_END] = "end",
+    [RH_EVENT_END] = "end",           [RH_EVENT_TOOL] = "tool",
+};
+static const char *const finish_names[] = {
+    [RH_FINISH_STOP] = "stop",
+    [RH_FINISH_LENGTH] = "length",
+    [RH_FINISH_TOOLS] = "tool_calls",
+    [RH_FINISH_FILTER] = "content_filter",
 };
 #define EVENT_KINDS (sizeof event_names / sizeof event_names[0])
 
@@ -61,11 +67,24 @@ static void append_delta(rh_dynbuf *json, const rh_event *event) {
   (void)rh_dynbuf_append_text(json, ",\"text\":");
   (void)rh_json_append_string(json, event->as.delta.text, event->as.delta.length);
   (void)rh_dynbuf_printf(json, ",\"tokens\":%d", event->as.delta.token_count);
+  if (event->as.delta.reasoning) (void)rh_dynbuf_append_text(json, ",\"reasoning\":true");
   if (event->as.delta.logprob_count > 0) append_logprobs(json, event);
 }
 
+static void append_tool(rh_dynbuf *json, const rh_event *event) {
+  (void)rh_dynbuf_printf(json, ",\"index\":%u,\"tokens\":%d", event->as.tool.index, event->as.tool.token_count);
+  const char *const members[][2] = {{",\"id\":", event->as.tool.id}, {",\"name\":", event->as.tool.name}};
+  for (size_t i = 0; i < 2; i++) {
+    if (members[i][1] == NULL) continue;
+    (void)rh_dynbuf_append_text(json, members[i][0]);
+    (void)rh_json_append_string(json, members[i][1], strlen(members[i][1]));
+  }
+  (void)rh_dynbuf_append_text(json, ",\"arguments\":");
+  (void)rh_json_append_string(json, event->as.tool.arguments, event->as.tool.length);
+}
+
 static void append_end(rh_dynbuf *json, const rh_event *event) {
-  (void)rh_dynbuf_printf(json, ",\"finish\":\"%s\"", event->as.end.finish == RH_FINISH_LENGTH ? "length" : "stop");
+  (void)rh_dynbuf_printf(json, ",\"finish\":\"%s\"", finish_names[event->as.end.finish]);
   if (event->as.end.stop == NULL) return;
   (void)rh_dynbuf_append_text(json, ",\"stop\":");
   (void)rh_json_append_string(json, event->as.end.stop, strlen(event->as.end.stop));
@@ -82,6 +101,7 @@ rh_status rh_event_write(rh_dynbuf *out, uint32_t stream, const rh_event *event)
                              (long long)event->as.start.prompt_tokens, (long long)event->as.start.cached_tokens);
       break;
     case RH_EVENT_DELTA: append_delta(&json, event); break;
+    case RH_EVENT_TOOL: append_tool(&json, event); break;
     case RH_EVENT_RESULT: rh_result_write(&json, &tail, &event->as.result); break;
     case RH_EVENT_PROGRESS: (void)rh_dynbuf_printf(&json, ",\"fraction\":%.9g", event->as.progress.fraction); break;
     case RH_EVENT_USAGE: append_usage(&json, &event->as.usage); break;
@@ -131,6 +151,7 @@ static void read_delta(rh_reader *reader, rh_arena *arena, rh_event *event) {
   event->as.delta.text =
       rh_arena_strndup(arena, json_is_string(text) ? json_string_value(text) : "", event->as.delta.length);
   event->as.delta.token_count = (int32_t)rh_reader_int(reader, "tokens", 0);
+  event->as.delta.reasoning = rh_reader_bool(reader, "reasoning", false);
   const json_t *rows = rh_reader_array(reader, "logprobs");
   size_t count = json_array_size(rows);
   if (event->as.delta.text == NULL) rh_reader_fail(reader, "a delta is too large");
@@ -167,9 +188,24 @@ static void read_usage(rh_reader *reader, rh_event *event) {
   event->as.usage.work.padding = rh_reader_number(reader, "padding", 0);
 }
 
+static void read_tool(rh_reader *reader, rh_arena *arena, rh_event *event) {
+  int64_t index = rh_reader_int(reader, "index", 0);
+  if (index < 0 || index >= RH_TOOL_CALLS_MAX) rh_reader_fail(reader, "a tool call's index is out of bounds");
+  event->as.tool.index = (uint32_t)index;
+  event->as.tool.token_count = (int32_t)rh_reader_int(reader, "tokens", 0);
+  event->as.tool.id = rh_arena_strdup(arena, rh_reader_string(reader, "id"));
+  event->as.tool.name = rh_arena_strdup(arena, rh_reader_string(reader, "name"));
+  const char *arguments = rh_arena_strdup(arena, rh_reader_string(reader, "arguments"));
+  event->as.tool.arguments = arguments != NULL ? arguments : "";
+  event->as.tool.length = strlen(event->as.tool.arguments);
+}
+
 static void read_end(rh_reader *reader, rh_arena *arena, rh_event *event) {
   const char *finish = rh_reader_string(reader, "finish");
-  event->as.end.finish = finish != NULL && strcmp(finish, "length") == 0 ? RH_FINISH_LENGTH : RH_FINISH_STOP;
+  event->as.end.finish = RH_FINISH_STOP;
+  for (size_t i = 0; finish != NULL && i < sizeof finish_names / sizeof finish_names[0]; i++) {
+    if (strcmp(finish, finish_names[i]) == 0) event->as.end.finish = (rh_finish)i;
+  }
   event->as.end.stop = rh_arena_strdup(arena, rh_reader_string(reader, "stop"));
 }
 
@@ -185,6 +221,7 @@ rh_status rh_event_read(const rh_frame *frame, rh_arena *arena, rh_event *event,
   if (kind == EVENT_KINDS) rh_reader_fail(&reader, "EVENT of a kind that is not known");
   if (reader.status == RH_OK) {
     switch (event->kind) {
+      case RH_EVENT_TOOL: read_tool(&reader, arena, event); break;
       case RH_EVENT_START:
         event->as.start.prompt_tokens = rh_reader_int(&reader, "prompt_tokens", 0);
         event->as.start.cached_tokens = rh_reader_int(&reader, "cached_tokens", 0);

@@ -56,7 +56,7 @@ static bool is_finished(const worker_run *run) {
 static rh_verdict on_event(void *ctx, const rh_event *event) {
   worker_run *run = ctx;
   rh_port_write_event(run->port, run->stream, event);
-  if (event->kind == RH_EVENT_DELTA || event->kind == RH_EVENT_RESULT) {
+  if (event->kind == RH_EVENT_DELTA || event->kind == RH_EVENT_TOOL || event->kind == RH_EVENT_RESULT) {
     assert(run->credit > 0);
     run->credit--;
   }

@@ -40,6 +40,7 @@ static inline rh_verdict rh_seen_note(rh_seen *seen, const rh_event *event) {
       seen->error = event->as.error;
       break;
     case RH_EVENT_RESULT:
+    case RH_EVENT_TOOL:
     case RH_EVENT_PROGRESS: break;
   }
   return seen->say_wait ? RH_WAIT : RH_GO;

@@ -304,7 +304,8 @@ static void test_prompts_are_counted(void **state) {
   rh_sequence *sequence = NULL;
   int64_t count = 0;
   rh_error error = {0};
-  const rh_message messages[] = {{"system", "be brief"}, {"user", " one\ttwo\n three "}};
+  const rh_message messages[] = {{.role = "system", .content = "be brief"},
+                                 {.role = "user", .content = " one\ttwo\n three "}};
   rh_run run = text_run("");
   run.prompt = (rh_prompt){.kind = RH_PROMPT_MESSAGES, .messages = messages, .count = 2};
   assert_int_equal(start(engine, &run, &h, &sequence, &count, &error), RH_OK);
@@ -326,7 +327,8 @@ static void test_only_the_last_message_directs(void **state) {
   rh_sequence *sequence = NULL;
   int64_t count = 0;
   rh_error error = {0};
-  const rh_message messages[] = {{"user", "[[tokens=1]]"}, {"user", "[[tokens=2]]"}};
+  const rh_message messages[] = {{.role = "user", .content = "[[tokens=1]]"},
+                                 {.role = "user", .content = "[[tokens=2]]"}};
   rh_run run = text_run("");
   run.prompt = (rh_prompt){.kind = RH_PROMPT_MESSAGES, .messages = messages, .count = 2};
   assert_int_equal(start(engine, &run, &h, &sequence, &count, &error), RH_OK);
@@ -342,7 +344,7 @@ static void test_no_template(void **state) {
   rh_sequence *sequence = NULL;
   int64_t count = 0;
   rh_error error = {0};
-  const rh_message messages[] = {{"user", "hi"}};
+  const rh_message messages[] = {{.role = "user", .content = "hi"}};
   rh_run run = text_run("");
   run.prompt = (rh_prompt){.kind = RH_PROMPT_MESSAGES, .messages = messages, .count = 1};
   assert_int_equal(start(engine, &run, &h, &sequence, &count, &error), RH_UNSUPPORTED);

@@ -167,7 +167,8 @@ static void test_vram_is_optional_and_never_negative(void **state) {
 
 static void test_run_with_messages(void **state) {
   rh_fixture *f = *state;
-  const rh_message messages[] = {{"system", "Be \"brief\".\n"}, {"user", "Grüße 🚂"}};
+  const rh_message messages[] = {{.role = "system", .content = "Be \"brief\".\n"},
+                                 {.role = "user", .content = "Grüße 🚂"}};
   const char *const stops[] = {"\n\n", "END"};
   const rh_logit_bias bias[] = {{7, -100}, {9, 1.5f}};
   rh_run run = {.task = RH_TASK_CHAT,
