@@ -19,7 +19,7 @@ UNLOAD, PING, PONG, GOODBYE = 10, 11, 12, 13
 HEADER = struct.Struct("<IBBHII")  # length, type, flags, reserved, stream, json_length
 
 daemon = socket.socket(fileno=3)
-runs = collections.OrderedDict()  # stream -> {"words": [...], "credit": n, "sent": n, "limit": n}
+runs = collections.OrderedDict()  # stream -> {"words": [...], "at": n, "credit": n, "sent": n, "limit": n}
 steps = 0
 
 
@@ -48,7 +48,9 @@ def begin(stream, run):
     text = run.get("text") or " ".join(m["content"] for m in run.get("messages", []))
     words = text.split()
     limit = run["generate"].get("max_tokens") or len(words)
-    runs[stream] = {"words": words, "credit": run["credit"], "sent": 0, "limit": limit}
+    begun = run.get("prefix", "").split()  # another worker said so much of the answer
+    at = len(begun) if words[:len(begun)] == begun else 0
+    runs[stream] = {"words": words, "at": at, "credit": run["credit"], "sent": 0, "limit": limit}
     send(EVENT, stream, {"event": "start", "prompt_tokens": len(words), "cached_tokens": 0})
 
 
@@ -64,15 +66,17 @@ def step():
     global steps
     steps += 1
     for stream, run in list(runs.items()):
-        if run["sent"] >= len(run["words"]):
+        if run["at"] >= len(run["words"]):
             end(stream, "stop")
         elif run["sent"] >= run["limit"]:
             end(stream, "length")
         elif run["credit"] > 0:
-            word = run["words"][run["sent"]]
+            word = run["words"][run["at"]]
+            text = word if run["at"] == 0 else " " + word
+            run["at"] += 1
             run["sent"] += 1
             run["credit"] -= 1
-            send(EVENT, stream, {"event": "delta", "text": word if run["sent"] == 1 else " " + word, "tokens": 1})
+            send(EVENT, stream, {"event": "delta", "text": text, "tokens": 1})
 
 
 def handle(kind, stream, body):
@@ -94,7 +98,7 @@ def handle(kind, stream, body):
 
 send(HELLO, 0, {"version": 1, "name": "echo_worker.py", "engines": "echo", "pid": os.getpid()})
 while True:
-    working = any(run["credit"] > 0 or run["sent"] >= len(run["words"]) for run in runs.values())
+    working = any(run["credit"] > 0 or run["at"] >= len(run["words"]) for run in runs.values())
     while select.select([daemon], [], [], 0 if working else None)[0]:
         handle(*read_frame())
         working = True

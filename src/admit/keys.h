@@ -4,7 +4,9 @@
 // folder share them; a copy of all of them is in memory and follows changes of others within a second.
 //
 // A key is shown once, when it is made: "rh-" and 43 characters (256 random bits). Stored is its SHA-256 (a random key needs no
-// slow hash), compared in constant time. Thread: one.
+// slow hash), compared in constant time. What each key spent is kept by the ledger (ledger/ledger.h, the table `spent`), so budgets
+// hold over restarts and, within a second or two, over several daemons. Keys of the configuration live in memory; they cannot be
+// changed here. Thread: one.
 #ifndef RH_ADMIT_KEYS_H
 #define RH_ADMIT_KEYS_H
 
@@ -26,6 +28,7 @@ typedef enum rh_budget_period {
   RH_BUDGET_MONTH
 } rh_budget_period;  // when it is renewed
 
+// `name` and `models` may be replaced by a refresh or an update; the rest of a held key stays where it is.
 typedef struct rh_key {
   char id[RH_KEY_ID_SIZE];  // "key_" and 12 characters: harmless, in logs and usage
   char *name;
@@ -48,10 +51,13 @@ typedef struct rh_key {
 
 typedef struct rh_keys rh_keys;
 
-// `database` is borrowed. `configured`: "keys" of the configuration ([{"name","key" or "key_env" or "key_file", ...}]); NULL = none.
+// `database` is borrowed; NULL = none: only the configured keys, and nothing can be created. `configured`: "keys" of the configuration ([{"name","key" or "key_env" or "key_file", ...}]); NULL = none.
 rh_status rh_keys_new(rh_database *database, const json_t *configured, rh_keys **out, rh_error *error) RH_MUST_CHECK;
 void rh_keys_free(rh_keys *keys);
-bool rh_keys_any(const rh_keys *keys);               // there is a key that is neither revoked nor expired
+bool rh_keys_any(const rh_keys *keys);  // there is a key that is neither revoked nor expired
+// There is or was any key, also a revoked or expired one. To decide whether a key is asked for at all: a server whose last key
+// expires must not become open to everybody.
+bool rh_keys_exist(const rh_keys *keys);
 void rh_keys_refresh(rh_keys *keys, int64_t now_s);  // reads what others changed; cheap when nothing did
 
 // The key of a presented secret. RH_UNAUTHENTICATED: unknown, revoked or expired (the message says which only for a right secret).
@@ -69,6 +75,7 @@ void rh_key_spend(rh_key *key, double usd, int64_t now_s);
 // seen. Unknown fields are errors that name the nearest.
 rh_status rh_keys_create(rh_keys *keys, const json_t *definition, int64_t now_s, char secret[RH_KEY_TEXT_SIZE],
                          rh_key **out, rh_error *error) RH_MUST_CHECK;
+// The same fields; null puts one back to its default. By id or name. RH_CONFLICT: revoked, or a key of the configuration.
 rh_status rh_keys_update(rh_keys *keys, const char *id, const json_t *changes, int64_t now_s,
                          rh_error *error) RH_MUST_CHECK;
 rh_status rh_keys_revoke(rh_keys *keys, const char *id, int64_t now_s, rh_error *error) RH_MUST_CHECK;  // by id or name

@@ -4,7 +4,7 @@
 // replayed by any number of readers, each with a place of its own; replaying pushes the same events again.
 //
 // The form is versioned, little endian, and checked when it comes from outside (Redis): damaged bytes are an error, never a crash.
-// Not kept: PROGRESS, times in USAGE other than the totals. Thread: any, one at a time.
+// Not kept: PROGRESS, and of USAGE's times queue_ms (it was another client's). Thread: any, one at a time.
 #ifndef RH_ADMIT_RECORDING_H
 #define RH_ADMIT_RECORDING_H
 
@@ -14,28 +14,42 @@
 
 typedef struct rh_recording rh_recording;  // reference-counted
 
+// NULL when memory is short. `bytes_max` bounds rh_recording_bytes.
 rh_recording *rh_recording_new(size_t bytes_max);
 rh_recording *rh_recording_hold(rh_recording *recording);
-void rh_recording_release(rh_recording *recording);
-// RH_TOO_LARGE: it has grown past its bound; what is there stays readable.
-rh_status rh_recording_append(rh_recording *recording, const rh_event *event) RH_MUST_CHECK;
-bool rh_recording_complete(
-    const rh_recording *recording);  // every choice (0..n) that began has its END and there is no ERROR
-size_t rh_recording_bytes(const rh_recording *recording);
-// Deltas that stand together become one, up to so many bytes of text each (0 = leave as they are): for keeping.
-rh_status rh_recording_compact(const rh_recording *recording, size_t delta_bytes_max, rh_recording **out) RH_MUST_CHECK;
+void rh_recording_release(rh_recording *recording);  // NULL is fine
 
-// Pushes the events from *place on until the end, or until the sink says WAIT; moves *place (0 = the beginning). `choice_map`
-// is not needed: choices stay what they were.
+// RH_TOO_LARGE: it has grown past its bound; RH_NO_MEMORY; RH_INVALID: an event after a choice's end that is no START, a choice
+// past RH_JOBS_MAX. What is there stays readable; nothing can be appended any more and it is never complete. May be called
+// while a sink takes an event of the same recording: what that event points at stays.
+//
+// A START after other events of its choice begins the choice anew: what came before is void (another member took over).
+rh_status rh_recording_append(rh_recording *recording, const rh_event *event) RH_MUST_CHECK;
+// Every choice that began has its END and there is no ERROR (but for one that a later START made void).
+bool rh_recording_complete(const rh_recording *recording);
+// The highest choice in it + 1. A replay into an encoder needs that many there.
+uint32_t rh_recording_choices(const rh_recording *recording);
+size_t rh_recording_bytes(const rh_recording *recording);   // of its content, as in storage
+size_t rh_recording_memory(const rh_recording *recording);  // that it takes
+// For keeping: what is void goes, deltas that stand together become one and long ones several, up to so many bytes of text
+// each in whole characters (0 = leave them as they are). Thoughts and answer, and deltas with logprobs, stay apart. The order
+// within each choice stays. The result has no room to spare.
+rh_status rh_recording_compact(rh_recording *recording, size_t delta_bytes_max, rh_recording **out) RH_MUST_CHECK;
+
+// Pushes the events from `place` on until the end (what a sink's push appends included), or until the sink says WAIT: then
+// *waiting is true. The event that was waited on is done; the next call goes on behind it. Events point into the recording.
+// A sink may let go of the recording in any push, and of `replay` in the push that it answers with WAIT and in that of the last
+// event there is. RH_NO_MEMORY: nothing of the event at `place` was pushed.
 typedef struct rh_replay {
-  size_t place;
+  size_t place;  // 0 = the beginning
 } rh_replay;
-rh_status rh_recording_replay(const rh_recording *recording, rh_replay *replay, const rh_sink *sink,
+rh_status rh_recording_replay(rh_recording *recording, rh_replay *replay, const rh_sink *sink,
                               bool *waiting) RH_MUST_CHECK;
 bool rh_recording_at_end(const rh_recording *recording, const rh_replay *replay);
 
-// To and from storage.
+// To and from storage. The data stay until the next append or the release.
 const char *rh_recording_data(const rh_recording *recording, size_t *length);
+// Reads every event once: what it lets through can be replayed. RH_INVALID says where it is damaged.
 rh_status rh_recording_read(const char *bytes, size_t length, rh_recording **out, rh_error *error) RH_MUST_CHECK;
 
 #endif

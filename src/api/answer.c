@@ -51,12 +51,20 @@ void rh_api_put_id(rh_dynbuf *out, const char *prefix, const char *request_id) {
   const char *digits = length > ID_DIGITS ? request_id + length - ID_DIGITS : request_id;
   // Our own ids end in 32 hexadecimal digits; an id that came from a client is taken whole.
   if (strspn(digits, "0123456789abcdef") != ID_DIGITS) digits = request_id;
-  char id[RH_ID_SIZE + 16];
+  char id[RH_ID_SIZE + 48];
   (void)snprintf(id, sizeof id, "%s%s", prefix, digits);
   rh_put_string(out, id);
 }
 
-const char *rh_api_finish_word(rh_finish finish) { return finish == RH_FINISH_LENGTH ? "length" : "stop"; }
+const char *rh_api_finish_word(const rh_encoder_choice *choice) {
+  switch (choice->finish) {
+    case RH_FINISH_LENGTH: return "length";
+    case RH_FINISH_TOOLS: return "tool_calls";
+    case RH_FINISH_FILTER: return "content_filter";
+    case RH_FINISH_STOP: break;
+  }
+  return choice->has_calls ? "tool_calls" : "stop";
+}
 
 void rh_api_put_usage(rh_dynbuf *out, const rh_encoder *encoder) {
   rh_usage usage = rh_encoder_usage(encoder);
@@ -68,7 +76,9 @@ void rh_api_put_usage(rh_dynbuf *out, const rh_encoder *encoder) {
   rh_put_int(out, usage.prompt_tokens + usage.completion_tokens);
   rh_put(out, ",\"prompt_tokens_details\":{\"cached_tokens\":");
   rh_put_int(out, usage.cached_tokens);
-  rh_put(out, "},\"completion_tokens_details\":{\"reasoning_tokens\":0}}");
+  rh_put(out, "},\"completion_tokens_details\":{\"reasoning_tokens\":");
+  rh_put_int(out, usage.reasoning_tokens);
+  rh_put(out, "}}");
 }
 
 static void put_member(rh_dynbuf *out, const char *name, const char *text) {
@@ -109,6 +119,27 @@ static void put_times(rh_dynbuf *out, const rh_encoder *encoder) {
     rh_put(out, "null");
 }
 
+// Members that are there only where something was said.
+static void put_gateway(rh_dynbuf *out, const rh_answer_meta *meta) {
+  if (meta->attempts > 0) {
+    rh_put(out, ",\"attempts\":");
+    rh_put_int(out, meta->attempts);
+  }
+  if (meta->cache_age_s > 0) {
+    rh_put(out, ",\"cache_age_s\":");
+    rh_put_number(out, meta->cache_age_s);
+  }
+  if (meta->experiment != NULL) put_member(out, ",\"experiment\":", meta->experiment);
+  if (meta->arm != NULL) put_member(out, ",\"arm\":", meta->arm);
+}
+
+void rh_api_put_confidence(rh_dynbuf *out, const rh_answer_meta *meta) {
+  if (meta->confidence > 0)
+    rh_put_number(out, meta->confidence);
+  else
+    rh_put(out, "null");
+}
+
 void rh_api_put_origin(rh_dynbuf *out, const rh_encoder *encoder) {
   const rh_answer_meta *meta = encoder->meta;
   const rh_model_info *info = meta->info;
@@ -121,6 +152,9 @@ void rh_api_put_origin(rh_dynbuf *out, const rh_encoder *encoder) {
   put_member(out, ",\"acceleration\":", info == NULL ? NULL : info->acceleration);
   put_member(out, ",\"route_reason\":", meta->route_reason);
   put_member(out, ",\"cache\":", meta->cache);
+  rh_put(out, ",\"cost_usd\":");
+  rh_put_number(out, meta->cost_usd);
+  put_gateway(out, meta);
   put_times(out, encoder);
 }
 
@@ -143,6 +177,10 @@ void rh_api_put_warnings(rh_dynbuf *out, const rh_encoder *encoder) {
 void rh_api_put_extras(rh_dynbuf *out, const rh_encoder *encoder) {
   rh_put(out, ",\"roundhouse\":{");
   rh_api_put_origin(out, encoder);
+  if (encoder->meta->confidence > 0) {
+    rh_put(out, ",\"confidence\":");
+    rh_api_put_confidence(out, encoder->meta);
+  }
   rh_put(out, "}");
   rh_api_put_warnings(out, encoder);
 }

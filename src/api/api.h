@@ -26,6 +26,11 @@ typedef struct rh_answer_meta {
   uint64_t first_token_ns;  // monotonic; 0 = none yet
   uint64_t finished_ns;     // monotonic: when the answer ended; 0 = the moment its end is encoded
   double cost_usd;
+  // Zero and NULL: not said.
+  int attempts;  // members that were asked for this answer, the one that gave it included
+  const char *experiment, *arm;
+  double confidence;   // 0..1, of the answer
+  double cache_age_s;  // of an answer from the cache
 } rh_answer_meta;
 
 typedef struct rh_encoder rh_encoder;

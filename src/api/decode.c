@@ -24,6 +24,7 @@ rh_status rh_api_decode_begin(rh_decoding *decoding, const char *body, size_t le
   out->stream = stream;
   out->choices = 1;
   out->keep_alive = RH_KEEP_ALIVE_UNSET;
+  out->hints.cache_age_max_s = -1;
   rh_generate_defaults(&out->generate);
   // What a request does not say. Drawing from the whole distribution of a small, quantized model gives nonsense too
   // often; these are llama-server's values, so that moving from it changes nothing. Each can be set, and 0 (1 for
@@ -183,6 +184,7 @@ rh_status rh_api_decode_fields(rh_decoding *decoding, const rh_field *const *tab
       if (value == NULL || json_is_null(value)) continue;
       rh_status status = field->read(decoding, field);
       if (status != RH_OK) return status;
+      decoding->request->generate.given |= field->given;
     }
   }
   return check_unknown(decoding, tables, unknown_is_error);
@@ -195,6 +197,8 @@ rh_status rh_api_decode_finish(rh_decoding *decoding) {
     // Nothing but the most probable token is left, and that is what greedy choice takes.
     request->generate.top_p = 1;
     request->generate.temperature = 0;
+    request->generate.given |= RH_GIVEN_TEMPERATURE;
+    request->generate.given &= ~(uint32_t)RH_GIVEN_TOP_P;
   }
   uint64_t jobs = (uint64_t)request->prompt_count * (uint64_t)request->choices;
   if (jobs <= RH_JOBS_MAX) return RH_OK;

@@ -15,11 +15,13 @@
 
 static void init_choice(rh_encoder_choice *choice, size_t text_max) {
   rh_dynbuf_init(&choice->text, text_max);
+  rh_blocks_init(choice, text_max);
   for (size_t i = 0; i < RH_API_LOGPROB_COLUMNS; i++) rh_dynbuf_init(&choice->logprobs[i], RH_API_ANSWER_BYTES_MAX);
 }
 
 static void free_choice(rh_encoder_choice *choice) {
   rh_dynbuf_free(&choice->text);
+  rh_blocks_free(choice);
   for (size_t i = 0; i < RH_API_LOGPROB_COLUMNS; i++) rh_dynbuf_free(&choice->logprobs[i]);
 }
 
@@ -86,11 +88,12 @@ static const char *find_stop(const rh_request *request, const char *stop) {
 static void begin_again(rh_encoder *encoder, rh_encoder_choice *choice) {
   if (encoder->request->stream) return;
   rh_dynbuf_clear(&choice->text);
+  rh_blocks_clear(choice);
   rh_logprobs_clear(choice);
   choice->text_offset = 0;
   choice->tokens_before = 0;
   choice->usage = (rh_usage){0};
-  choice->begun = choice->has_usage = false;
+  choice->begun = choice->has_usage = choice->has_calls = false;
   encoder->item_done = encoder->item_failed = 0;
   encoder->item_tokens = 0;
   rh_dynbuf_clear(&encoder->truncated);
@@ -115,7 +118,10 @@ static void count_event(rh_encoder *encoder, rh_encoder_choice *choice, const rh
       choice->tokens_before = choice->usage.completion_tokens;
       choice->usage.completion_tokens += event->as.delta.token_count;
       break;
-    case RH_EVENT_TOOL: choice->usage.completion_tokens += event->as.tool.token_count; break;
+    case RH_EVENT_TOOL:
+      choice->has_calls = true;
+      choice->usage.completion_tokens += event->as.tool.token_count;
+      break;
     case RH_EVENT_USAGE:
       choice->usage = event->as.usage;
       choice->has_usage = true;
@@ -134,7 +140,7 @@ static void count_event(rh_encoder *encoder, rh_encoder_choice *choice, const rh
 }
 
 static size_t choice_bytes(const rh_encoder_choice *choice) {
-  size_t bytes = choice->text.length;
+  size_t bytes = choice->text.length + rh_blocks_held(choice);
   for (size_t i = 0; i < RH_API_LOGPROB_COLUMNS; i++) bytes += choice->logprobs[i].length;
   return bytes;
 }
@@ -206,7 +212,8 @@ static rh_status encode(rh_encoder *encoder, rh_encoder_choice *choice, const rh
   count_event(encoder, choice, event);
   rh_status status = encoder->endpoint->encode(encoder, event, out, finished);
   encoder->held_bytes += choice_bytes(choice) - before;
-  bool overfull = encoder->held_bytes > encoder->held_max || choice->text.failed || rh_logprobs_failed(choice);
+  bool overfull = encoder->held_bytes > encoder->held_max || choice->text.failed || rh_blocks_failed(choice) ||
+                  rh_logprobs_failed(choice);
   return status == RH_OK && overfull ? RH_TOO_LARGE : status;
 }
 
@@ -242,12 +249,14 @@ rh_usage rh_encoder_usage(const rh_encoder *encoder) {
   for (size_t i = 0; i < encoder->choice_count; i++) {
     const rh_usage *usage = &encoder->choices[i].usage;
     sum.completion_tokens += usage->completion_tokens;
+    sum.reasoning_tokens += usage->reasoning_tokens;
     if (usage->queue_ms > sum.queue_ms) sum.queue_ms = usage->queue_ms;
     if (usage->prompt_ms > sum.prompt_ms) sum.prompt_ms = usage->prompt_ms;
     if (usage->decode_ms > sum.decode_ms) sum.decode_ms = usage->decode_ms;
     if (i % per_prompt != 0) continue;
     sum.prompt_tokens += usage->prompt_tokens;
     sum.cached_tokens += usage->cached_tokens;
+    sum.written_tokens += usage->written_tokens;
   }
   return sum;
 }

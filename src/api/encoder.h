@@ -14,8 +14,30 @@
 #define RH_API_RESULTS_BYTES_MAX (96u * 1024u * 1024u)  // the same of tasks that do not generate: vectors and tensors
 #define RH_API_LOGPROB_COLUMNS 4
 
+#define RH_API_BLOCKS_MAX 8192  // changes between text, thoughts and calls in one answer
+
+typedef enum rh_api_block_kind {
+  RH_API_BLOCK_NONE,
+  RH_API_BLOCK_TEXT,
+  RH_API_BLOCK_THOUGHT,
+  RH_API_BLOCK_CALL
+} rh_api_block_kind;
+
+// A run of one kind in an answer that is held: bytes of the choice's `text`, `thoughts` or `arguments`.
+typedef struct rh_api_block {
+  rh_api_block_kind kind;
+  size_t start, length;
+  uint32_t call;  // its index as the event told it
+  size_t id;      // of a call: offset in `names` of its id; its name stands behind it
+  size_t name;
+  size_t signature;  // of a thought: offset in `names`; SIZE_MAX = none
+} rh_api_block;
+
 typedef struct rh_encoder_choice {
-  rh_dynbuf text;                              // whole answers only
+  rh_dynbuf text;                        // whole answers only
+  rh_dynbuf thoughts, arguments, names;  // the same
+  rh_api_block *blocks;                  // the same, in order
+  size_t block_count, block_room;
   rh_dynbuf logprobs[RH_API_LOGPROB_COLUMNS];  // JSON array elements; a stream empties them with every chunk
   size_t logprob_count;                        // elements in each column
   size_t text_offset;                          // completions: characters of the tokens so far
@@ -25,6 +47,12 @@ typedef struct rh_encoder_choice {
   rh_finish finish;
   const char *stop;  // one of the request's own strings, or NULL
   bool begun, done;
+  bool has_calls;
+  // streams of Anthropic: the block that is open
+  rh_api_block_kind open;
+  uint32_t open_call;  // of a call: its index
+  bool open_signed;    // of a thought: its proof was given, so it is complete
+  size_t opened;       // blocks so far
 } rh_encoder_choice;
 
 struct rh_encoder {
@@ -68,14 +96,29 @@ void rh_logprobs_add_classic(rh_encoder_choice *choice, const rh_event *delta, i
 void rh_logprobs_clear(rh_encoder_choice *choice);
 bool rh_logprobs_failed(const rh_encoder_choice *choice);
 
+// Hold a DELTA or TOOL for a whole answer (blocks.c). Failures are seen by rh_blocks_failed.
+void rh_blocks_add(rh_encoder_choice *choice, const rh_event *event);
+const char *rh_blocks_bytes(const rh_encoder_choice *choice, const rh_api_block *block);
+bool rh_blocks_failed(const rh_encoder_choice *choice);
+size_t rh_blocks_held(const rh_encoder_choice *choice);
+void rh_blocks_init(rh_encoder_choice *choice, size_t bytes_max);
+void rh_blocks_clear(rh_encoder_choice *choice);
+void rh_blocks_free(rh_encoder_choice *choice);
+// Whether this TOOL begins a call, in a stream; notes which one is open.
+bool rh_blocks_begins_call(rh_encoder_choice *choice, const rh_event *event);
+// The id of a call as a JSON string; one that no upstream gave is made from the request's.
+void rh_api_put_call_id(rh_dynbuf *out, const rh_encoder *encoder, const char *id, uint32_t choice, uint32_t call);
+
 // The sum over the answer: each prompt counted once, however many answers it got.
 rh_usage rh_encoder_usage(const rh_encoder *encoder);
 
-void rh_api_put_usage(rh_dynbuf *out, const rh_encoder *encoder);     // OpenAI's usage object
-void rh_api_put_origin(rh_dynbuf *out, const rh_encoder *encoder);    // members: version ... tokens_per_second
-void rh_api_put_extras(rh_dynbuf *out, const rh_encoder *encoder);    // ,"roundhouse":{...} and ,"warnings":[...]
-void rh_api_put_warnings(rh_dynbuf *out, const rh_encoder *encoder);  // ,"warnings":[...] when there are any
-const char *rh_api_finish_word(rh_finish finish);
+void rh_api_put_usage(rh_dynbuf *out, const rh_encoder *encoder);        // OpenAI's usage object
+void rh_api_put_origin(rh_dynbuf *out, const rh_encoder *encoder);       // members: version ... tokens_per_second
+void rh_api_put_confidence(rh_dynbuf *out, const rh_answer_meta *meta);  // a number or null
+void rh_api_put_extras(rh_dynbuf *out, const rh_encoder *encoder);       // ,"roundhouse":{...} and ,"warnings":[...]
+void rh_api_put_warnings(rh_dynbuf *out, const rh_encoder *encoder);     // ,"warnings":[...] when there are any
+// OpenAI's finish_reason. A model that called tools waits for them, whatever its server said.
+const char *rh_api_finish_word(const rh_encoder_choice *choice);
 
 static inline void rh_put(rh_dynbuf *out, const char *text) { (void)rh_dynbuf_append(out, text, strlen(text)); }
 

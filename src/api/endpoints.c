@@ -15,6 +15,7 @@ static const rh_api_endpoint *const ENDPOINTS[] = {
     &rh_endpoint_ollama_embeddings,
     &rh_endpoint_inference,
     &rh_endpoint_inference_stream,
+    &rh_endpoint_anthropic_messages,
     NULL,
 };
 

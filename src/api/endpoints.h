@@ -15,5 +15,6 @@ extern const rh_api_endpoint rh_endpoint_ollama_embed;
 extern const rh_api_endpoint rh_endpoint_ollama_embeddings;
 extern const rh_api_endpoint rh_endpoint_inference;
 extern const rh_api_endpoint rh_endpoint_inference_stream;
+extern const rh_api_endpoint rh_endpoint_anthropic_messages;
 
 #endif

@@ -115,7 +115,7 @@ static rh_status read_keep_alive(rh_decoding *decoding, const rh_field *field) {
 }
 
 // Other servers' clients say -1 for "off", where we say 0.
-static rh_status read_top_k(rh_decoding *decoding, const rh_field *field) {
+rh_status rh_field_top_k(rh_decoding *decoding, const rh_field *field) {
   rh_status status = rh_field_int32(decoding, field);
   int32_t *top_k = &decoding->request->generate.top_k;
   if (status == RH_OK && *top_k < 0) *top_k = 0;
@@ -136,12 +136,13 @@ static rh_status copy_stop(rh_decoding *decoding, const json_t *value, const cha
   return rh_api_copy_string(decoding, json_string_value(value), out);
 }
 
-static rh_status read_stop(rh_decoding *decoding, const rh_field *field) {
+rh_status rh_field_stop(rh_decoding *decoding, const rh_field *field) {
   const json_t *value = json_object_get(decoding->body, field->name);
   bool single = json_is_string(value);
   if (!single && !json_is_array(value)) {
     return rh_fail_param(decoding->error, RH_INVALID, field->name,
-                         "\"stop\" must be a string or an array of strings, not %s", rh_json_type_name(value));
+                         "\"%s\" must be a string or an array of strings, not %s", field->name,
+                         rh_json_type_name(value));
   }
   size_t count = single ? 1 : json_array_size(value);
   if (count == 0) return RH_OK;
@@ -152,8 +153,11 @@ static rh_status read_stop(rh_decoding *decoding, const rh_field *field) {
   const char **stops = rh_api_alloc_array(decoding, count, sizeof *stops);
   if (stops == NULL) return RH_TOO_LARGE;
   for (size_t i = 0; i < count; i++) {
-    char where[32] = "stop";
-    if (!single) (void)snprintf(where, sizeof where, "stop[%zu]", i);
+    char where[40];
+    if (single)
+      (void)snprintf(where, sizeof where, "%s", field->name);
+    else
+      (void)snprintf(where, sizeof where, "%s[%zu]", field->name, i);
     rh_status status = copy_stop(decoding, single ? value : json_array_get(value, i), where, &stops[i]);
     if (status != RH_OK) return status;
   }
@@ -232,23 +236,50 @@ const rh_field rh_fields_request[] = {
 
 // Bounds of the penalties: past them sampling breaks down (llama.cpp multiplies or divides logits by repeat_penalty).
 const rh_field rh_fields_common[] = {
-    {.name = "max_tokens", .read = rh_field_int64, RH_FIELD_REQUEST(generate.max_tokens), .min = 1, .max = INT32_MAX},
-    {.name = "temperature", .read = rh_field_float, RH_FIELD_REQUEST(generate.temperature), .min = 0, .max = 2},
-    {.name = "top_p", .read = rh_field_float, RH_FIELD_REQUEST(generate.top_p), .min = 0, .max = 1},
-    {.name = "min_p", .read = rh_field_float, RH_FIELD_REQUEST(generate.min_p), .min = 0, .max = 1},
-    {.name = "top_k", .read = read_top_k, RH_FIELD_REQUEST(generate.top_k), .min = -1, .max = INT32_MAX},
+    {.name = "max_tokens",
+     .read = rh_field_int64,
+     RH_FIELD_REQUEST(generate.max_tokens),
+     .min = 1,
+     .max = INT32_MAX,
+     .given = RH_GIVEN_MAX_TOKENS},
+    {.name = "temperature",
+     .read = rh_field_float,
+     RH_FIELD_REQUEST(generate.temperature),
+     .min = 0,
+     .max = 2,
+     .given = RH_GIVEN_TEMPERATURE},
+    {.name = "top_p",
+     .read = rh_field_float,
+     RH_FIELD_REQUEST(generate.top_p),
+     .min = 0,
+     .max = 1,
+     .given = RH_GIVEN_TOP_P},
+    {.name = "min_p",
+     .read = rh_field_float,
+     RH_FIELD_REQUEST(generate.min_p),
+     .min = 0,
+     .max = 1,
+     .given = RH_GIVEN_MIN_P},
+    {.name = "top_k",
+     .read = rh_field_top_k,
+     RH_FIELD_REQUEST(generate.top_k),
+     .min = -1,
+     .max = INT32_MAX,
+     .given = RH_GIVEN_TOP_K},
     {.name = "repetition_penalty",
      .read = rh_field_float,
      RH_FIELD_REQUEST(generate.repeat_penalty),
+     .given = RH_GIVEN_REPEAT_PENALTY,
      .min = 0.1,
      .max = 10},
     {.name = "repeat_penalty",
      .read = rh_field_float,
      RH_FIELD_REQUEST(generate.repeat_penalty),
+     .given = RH_GIVEN_REPEAT_PENALTY,
      .min = 0.1,
      .max = 10},
     {.name = "seed", .read = read_seed},
-    {.name = "stop", .read = read_stop},
+    {.name = "stop", .read = rh_field_stop},
     {.name = "ignore_eos", .read = rh_field_bool, RH_FIELD_REQUEST(generate.ignore_eos)},
     {.name = "stream", .read = rh_field_bool, RH_FIELD_REQUEST(stream)},
     {.name = NULL},
@@ -258,18 +289,20 @@ const rh_field rh_fields_openai[] = {
     {.name = "presence_penalty",
      .read = rh_field_float,
      RH_FIELD_REQUEST(generate.presence_penalty),
+     .given = RH_GIVEN_PRESENCE_PENALTY,
      .min = -2,
      .max = 2},
     {.name = "frequency_penalty",
      .read = rh_field_float,
      RH_FIELD_REQUEST(generate.frequency_penalty),
+     .given = RH_GIVEN_FREQUENCY_PENALTY,
      .min = -2,
      .max = 2},
     {.name = "logit_bias", .read = rh_field_logit_bias},
     {.name = "n", .read = rh_field_int64, RH_FIELD_REQUEST(choices), .min = 1, .max = RH_CHOICES_MAX},
     {.name = "stream_options", .read = rh_field_stream_options},
     {.name = "user", .read = rh_field_string, RH_FIELD_REQUEST(user), .max = RH_API_WORD_BYTES_MAX},
-    {.name = "metadata", .read = rh_field_ignore},
+    {.name = "metadata", .read = rh_field_metadata},
     {.name = "store", .read = rh_field_ignore},
     {.name = "service_tier", .read = rh_field_ignore},
     {.name = "safety_identifier", .read = rh_field_ignore},

@@ -28,13 +28,18 @@ static rh_status read_backend(rh_decoding *decoding, const rh_field *field) {
 
 static const rh_field FIELDS[] = {
     {.name = "prompt", .read = rh_field_ignore},  // read on its own, when "raw" is known
-    {.name = "temp", .read = rh_field_float, RH_FIELD_REQUEST(generate.temperature), .min = 0, .max = 2},
+    {.name = "temp",
+     .read = rh_field_float,
+     RH_FIELD_REQUEST(generate.temperature),
+     .min = 0,
+     .max = 2,
+     .given = RH_GIVEN_TEMPERATURE},
     {.name = "prefer_backend", .read = read_backend},
     {.name = "raw", .read = rh_field_bool, RH_FIELD_NOTES(raw)},
     {.name = NULL},
 };
 
-static const rh_field *const TABLES[] = {rh_fields_request, rh_fields_common, FIELDS, NULL};
+static const rh_field *const TABLES[] = {rh_fields_request, rh_fields_hints, rh_fields_common, FIELDS, NULL};
 
 static rh_status read_prompt(rh_decoding *decoding) {
   rh_request *request = decoding->request;
@@ -66,7 +71,9 @@ static rh_status decode(const char *body, size_t length, rh_arena *arena, rh_req
   rh_status status = rh_api_decode_begin(&decoding, body, length, arena, out, warnings, error);
   if (status != RH_OK) return status;
   out->stream = true;
+  // Part of what this endpoint promises, so remote models are held to it too.
   out->generate.max_tokens = MAX_TOKENS_DEFAULT;
+  out->generate.given = RH_GIVEN_MAX_TOKENS;
   status = rh_api_decode_fields(&decoding, TABLES, true);
   if (status == RH_OK) status = read_prompt(&decoding);
   if (status == RH_OK) status = rh_api_decode_finish(&decoding);
@@ -83,8 +90,10 @@ static void put_done_members(rh_dynbuf *out, const rh_encoder *encoder) {
   rh_put_string_or_null(out, meta->model);
   rh_put(out, ",");
   rh_api_put_origin(out, encoder);
-  rh_put(out, ",\"confidence\":null,\"features\":null,\"finish_reason\":");
-  rh_put_string(out, rh_api_finish_word(choice->finish));
+  rh_put(out, ",\"confidence\":");
+  rh_api_put_confidence(out, meta);
+  rh_put(out, ",\"features\":null,\"finish_reason\":");
+  rh_put_string(out, rh_api_finish_word(choice));
   rh_put(out, ",\"stop\":");
   rh_put_string_or_null(out, choice->stop);
   rh_put(out, ",\"prompt_tokens\":");
@@ -93,14 +102,12 @@ static void put_done_members(rh_dynbuf *out, const rh_encoder *encoder) {
   rh_put_int(out, usage.cached_tokens);
   rh_put(out, ",\"tokens\":");
   rh_put_int(out, usage.completion_tokens);
-  rh_put(out, ",\"cost_usd\":");
-  rh_put_number(out, meta->cost_usd);
   rh_api_put_warnings(out, encoder);
   rh_put(out, "}");
 }
 
 static void stream_delta(const rh_encoder *encoder, const rh_event *event, rh_dynbuf *out) {
-  if (event->as.delta.length == 0) return;
+  if (event->as.delta.length == 0 || event->as.delta.reasoning) return;
   rh_put_buf(out, &encoder->prefix);
   rh_put_int(out, encoder->choices[0].tokens_before);
   rh_put(out, ",\"text\":");
@@ -137,7 +144,7 @@ static rh_status encode(rh_encoder *encoder, const rh_event *event, rh_dynbuf *o
   if (event->kind == RH_EVENT_DELTA) {
     if (stream)
       stream_delta(encoder, event, out);
-    else if (event->as.delta.length > 0) {
+    else if (event->as.delta.length > 0 && !event->as.delta.reasoning) {
       (void)rh_dynbuf_append(&encoder->choices[0].text, event->as.delta.text, event->as.delta.length);
     }
   }

@@ -100,6 +100,8 @@ static void put_meta(rh_dynbuf *out, const rh_encoder *encoder) {
   put_text(out, ",\"host\":", meta->host);
   put_text(out, ",\"route_reason\":", meta->route_reason);
   put_text(out, ",\"cache\":", meta->cache);
+  rh_put(out, ",\"cost_usd\":");
+  rh_put_number(out, meta->cost_usd);
   rh_put(out, ",");
   rh_api_put_acceleration(out, encoder);
   put_ms(out, ",\"latency_ms\":", finished_ns > meta->received_ns ? rh_ns_to_ms(finished_ns - meta->received_ns) : 0);

@@ -30,8 +30,8 @@ static const rh_field EMBEDDINGS[] = {
     {.name = NULL},
 };
 
-static const rh_field *const EMBED_TABLES[] = {rh_fields_request, EMBED, NULL};
-static const rh_field *const EMBEDDINGS_TABLES[] = {rh_fields_request, EMBEDDINGS, NULL};
+static const rh_field *const EMBED_TABLES[] = {rh_fields_request, rh_fields_hints, EMBED, NULL};
+static const rh_field *const EMBEDDINGS_TABLES[] = {rh_fields_request, rh_fields_hints, EMBEDDINGS, NULL};
 
 static rh_status decode(const char *body, size_t length, rh_arena *arena, rh_request *out, rh_dynbuf *warnings,
                         rh_error *error, bool older) {

@@ -81,13 +81,52 @@ static void stream_delta(rh_encoder *encoder, const rh_openai_shape *shape, cons
   end_chunk(out, encoder);
 }
 
+static void end_delta_chunk(rh_dynbuf *out, const rh_encoder *encoder) {
+  rh_put(out, "},\"logprobs\":null,\"finish_reason\":null}");
+  end_chunk(out, encoder);
+}
+
+// Under both names that clients look for.
+static void stream_thought(const rh_encoder *encoder, const rh_event *event, rh_dynbuf *out) {
+  if (event->as.delta.length == 0) return;
+  begin_chunk(out, encoder, event->choice);
+  rh_put(out, "\"delta\":{\"reasoning_content\":");
+  (void)rh_json_append_string(out, event->as.delta.text, event->as.delta.length);
+  rh_put(out, ",\"reasoning\":");
+  (void)rh_json_append_string(out, event->as.delta.text, event->as.delta.length);
+  end_delta_chunk(out, encoder);
+}
+
+static void stream_tool(rh_encoder *encoder, const rh_event *event, rh_dynbuf *out) {
+  bool begins = rh_blocks_begins_call(&encoder->choices[event->choice], event);
+  if (!begins && event->as.tool.length == 0) return;
+  begin_chunk(out, encoder, event->choice);
+  rh_put(out, "\"delta\":{\"tool_calls\":[{\"index\":");
+  rh_put_int(out, event->as.tool.index);
+  if (begins) {
+    rh_put(out, ",\"id\":");
+    rh_api_put_call_id(out, encoder, event->as.tool.id, event->choice, event->as.tool.index);
+    rh_put(out, ",\"type\":\"function\"");
+  }
+  rh_put(out, ",\"function\":{");
+  if (begins) {
+    rh_put(out, "\"name\":");
+    rh_put_string(out, event->as.tool.name == NULL ? "" : event->as.tool.name);
+    rh_put(out, ",");
+  }
+  rh_put(out, "\"arguments\":");
+  (void)rh_json_append_string(out, event->as.tool.length == 0 ? "" : event->as.tool.arguments, event->as.tool.length);
+  rh_put(out, "}}]");
+  end_delta_chunk(out, encoder);
+}
+
 static void stream_end(rh_encoder *encoder, const rh_openai_shape *shape, const rh_event *event, rh_dynbuf *out) {
   bool last = rh_encoder_complete(encoder);
   bool usage = encoder->notes->include_usage;
   begin_chunk(out, encoder, event->choice);
   rh_put(out, shape->end);
   rh_put(out, ",\"logprobs\":null,\"finish_reason\":");
-  rh_put_string(out, rh_api_finish_word(event->as.end.finish));
+  rh_put_string(out, rh_api_finish_word(&encoder->choices[event->choice]));
   rh_put(out, "}");
   if (!last || usage) {
     end_chunk(out, encoder);
@@ -107,6 +146,46 @@ static void stream_end(rh_encoder *encoder, const rh_openai_shape *shape, const 
   rh_put(out, "data: [DONE]\n\n");
 }
 
+static void put_calls(rh_dynbuf *out, const rh_encoder *encoder, size_t at) {
+  const rh_encoder_choice *choice = &encoder->choices[at];
+  const char *separator = ",\"tool_calls\":[";
+  for (size_t i = 0; i < choice->block_count; i++) {
+    const rh_api_block *block = &choice->blocks[i];
+    if (block->kind != RH_API_BLOCK_CALL) continue;
+    const char *names = rh_dynbuf_data(&choice->names);
+    rh_put(out, separator);
+    rh_put(out, "{\"id\":");
+    rh_api_put_call_id(out, encoder, names + block->id, (uint32_t)at, block->call);
+    rh_put(out, ",\"type\":\"function\",\"function\":{\"name\":");
+    rh_put_string(out, names + block->name);
+    rh_put(out, ",\"arguments\":");
+    (void)rh_json_append_string(out, rh_blocks_bytes(choice, block), block->length);
+    rh_put(out, "}}");
+    separator = ",";
+  }
+  if (choice->has_calls) rh_put(out, "]");
+}
+
+static void put_message(rh_dynbuf *out, const rh_encoder *encoder, const rh_openai_shape *shape, size_t at) {
+  const rh_encoder_choice *choice = &encoder->choices[at];
+  rh_put(out, shape->message_before);
+  if (shape->chat && choice->has_calls && choice->text.length == 0)
+    rh_put(out, "null");
+  else
+    (void)rh_json_append_string(out, rh_dynbuf_data(&choice->text), choice->text.length);
+  if (shape->chat) {
+    rh_put(out, ",\"refusal\":null");
+    if (choice->thoughts.length > 0) {
+      rh_put(out, ",\"reasoning_content\":");
+      (void)rh_json_append_string(out, rh_dynbuf_data(&choice->thoughts), choice->thoughts.length);
+      rh_put(out, ",\"reasoning\":");
+      (void)rh_json_append_string(out, rh_dynbuf_data(&choice->thoughts), choice->thoughts.length);
+    }
+    put_calls(out, encoder, at);
+  }
+  rh_put(out, shape->message_after);
+}
+
 static void write_whole(const rh_encoder *encoder, const rh_openai_shape *shape, rh_dynbuf *out) {
   rh_put_buf(out, &encoder->prefix);
   for (size_t i = 0; i < encoder->choice_count; i++) {
@@ -115,16 +194,14 @@ static void write_whole(const rh_encoder *encoder, const rh_openai_shape *shape,
     rh_put(out, "{\"index\":");
     rh_put_int(out, (int64_t)i);
     rh_put(out, ",");
-    rh_put(out, shape->message_before);
-    (void)rh_json_append_string(out, rh_dynbuf_data(&choice->text), choice->text.length);
-    rh_put(out, shape->message_after);
+    put_message(out, encoder, shape, i);
     rh_put(out, ",\"logprobs\":");
     if (wants_logprobs(encoder))
       shape->put_logprobs(out, encoder, choice);
     else
       rh_put(out, "null");
     rh_put(out, ",\"finish_reason\":");
-    rh_put_string(out, rh_api_finish_word(choice->finish));
+    rh_put_string(out, rh_api_finish_word(choice));
     rh_put(out, "}");
   }
   rh_put(out, "],\"usage\":");
@@ -138,7 +215,10 @@ static void encode_stream(rh_encoder *encoder, const rh_openai_shape *shape, con
   if (event->kind == RH_EVENT_PROGRESS || event->kind == RH_EVENT_USAGE) return;
   if (!choice->begun) stream_begin(encoder, shape, event->choice, out);
   choice->begun = true;
-  if (event->kind == RH_EVENT_DELTA) stream_delta(encoder, shape, event, out);
+  bool thought = event->kind == RH_EVENT_DELTA && event->as.delta.reasoning;
+  if (thought && shape->chat) stream_thought(encoder, event, out);
+  if (event->kind == RH_EVENT_DELTA && !thought) stream_delta(encoder, shape, event, out);
+  if (event->kind == RH_EVENT_TOOL && shape->chat) stream_tool(encoder, event, out);
   if (event->kind == RH_EVENT_END) stream_end(encoder, shape, event, out);
 }
 
@@ -147,9 +227,9 @@ static void encode_whole(rh_encoder *encoder, const rh_openai_shape *shape, cons
   const rh_prompt *prompt = choice->begun ? NULL : echoed_prompt(encoder, event->choice);
   choice->begun = true;
   if (prompt != NULL) (void)rh_dynbuf_append(&choice->text, prompt->text, prompt->count);
-  if (event->kind == RH_EVENT_DELTA) {
-    if (event->as.delta.length > 0) (void)rh_dynbuf_append(&choice->text, event->as.delta.text, event->as.delta.length);
-    if (wants_logprobs(encoder)) shape->add_logprobs(encoder, choice, event);
+  rh_blocks_add(choice, event);
+  if (event->kind == RH_EVENT_DELTA && !event->as.delta.reasoning && wants_logprobs(encoder)) {
+    shape->add_logprobs(encoder, choice, event);
   }
   if (event->kind == RH_EVENT_END && rh_encoder_complete(encoder)) write_whole(encoder, shape, out);
 }

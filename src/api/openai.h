@@ -17,6 +17,7 @@ typedef struct rh_openai_shape {
   const char *end;             // member of the chunk that ends a choice
   const char *message_before;  // the same for a whole answer
   const char *message_after;
+  bool chat;  // messages: with thoughts and calls of tools
   void (*add_logprobs)(const rh_encoder *encoder, rh_encoder_choice *choice, const rh_event *delta);
   void (*put_logprobs)(rh_dynbuf *out, const rh_encoder *encoder, const rh_encoder_choice *choice);
 } rh_openai_shape;

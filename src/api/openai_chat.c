@@ -1,28 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // OpenAI's POST /v1/chat/completions. The field table says what is honoured, what is accepted without effect and what
-// is refused; messages are read in messages.c and answers are written by openai.c. Keeps nothing; pure.
+// is refused; messages are read in messages.c, tools in openai_tools.c and answers are written by openai.c. Keeps nothing; pure.
 #include "api/endpoints.h"
 #include "api/errors.h"
 #include "api/openai.h"
-
-static rh_status read_response_format(rh_decoding *decoding, const rh_field *field) {
-  json_t *format = NULL;
-  const char *type = NULL;
-  rh_status status = rh_json_get_object(decoding->body, "", field->name, &format, decoding->error);
-  if (status == RH_OK) status = rh_json_get_string(format, field->name, "type", &type, decoding->error);
-  if (status != RH_OK) return status;
-  if (type == NULL) {
-    return rh_fail_param(decoding->error, RH_INVALID, "response_format.type", "\"response_format.type\" is missing");
-  }
-  if (strcmp(type, "text") == 0) return RH_OK;
-  if (strcmp(type, "json_object") == 0 || strcmp(type, "json_schema") == 0) {
-    return rh_fail_param(decoding->error, RH_UNSUPPORTED, "response_format",
-                         "answers bound to JSON are not supported; only response_format {\"type\":\"text\"} is");
-  }
-  return rh_fail_param(decoding->error, RH_INVALID, "response_format.type",
-                       "\"response_format.type\" must be \"text\", not \"%.32s\"", type);
-}
 
 static rh_status read_modalities(rh_decoding *decoding, const rh_field *field) {
   json_t *list = NULL;
@@ -47,25 +29,25 @@ static const rh_field FIELDS[] = {
      .read = rh_field_int64,
      RH_FIELD_REQUEST(generate.max_tokens),
      .min = 1,
-     .max = INT32_MAX},
+     .max = INT32_MAX,
+     .given = RH_GIVEN_MAX_TOKENS},
     {.name = "logprobs", .read = rh_field_bool, RH_FIELD_NOTES(logprobs)},
     {.name = "top_logprobs",
      .read = rh_field_int64,
      RH_FIELD_NOTES(top_logprobs),
      .min = 0,
      .max = RH_TOP_LOGPROBS_MAX},
-    {.name = "response_format", .read = read_response_format},
+    {.name = "response_format", .read = rh_field_openai_format},
     {.name = "modalities", .read = read_modalities},
-    {.name = "tools", .read = rh_field_refuse_list, .text = "tool calling is not supported; send no \"tools\""},
-    {.name = "tool_choice",
-     .read = rh_field_refuse_word,
-     .text = "tool calling is not supported; \"tool_choice\" may be \"none\" or \"auto\""},
+    {.name = "tools", .read = rh_field_openai_tools},
+    {.name = "tool_choice", .read = rh_field_openai_tool_choice},
+    {.name = "parallel_tool_calls", .read = rh_field_openai_parallel},
     {.name = "functions",
      .read = rh_field_refuse_list,
-     .text = "function calling is not supported; send no \"functions\""},
+     .text = "\"functions\" are the older form of tools, which is not supported; send \"tools\""},
     {.name = "function_call",
      .read = rh_field_refuse_word,
-     .text = "function calling is not supported; \"function_call\" may be \"none\" or \"auto\""},
+     .text = "\"function_call\" is the older form of \"tool_choice\"; send \"tools\" and that"},
     {.name = "audio", .read = rh_field_refuse, .text = "spoken answers are not supported; send no \"audio\""},
     {.name = "prediction",
      .read = rh_field_refuse,
@@ -73,13 +55,13 @@ static const rh_field FIELDS[] = {
     {.name = "web_search_options",
      .read = rh_field_refuse,
      .text = "searching the web is not supported; send no \"web_search_options\""},
-    {.name = "parallel_tool_calls", .read = rh_field_ignore},
-    {.name = "reasoning_effort", .read = rh_field_warn},
+    {.name = "reasoning_effort", .read = rh_field_openai_effort},
     {.name = "verbosity", .read = rh_field_warn},
     {.name = NULL},
 };
 
-static const rh_field *const TABLES[] = {rh_fields_request, rh_fields_common, rh_fields_openai, FIELDS, NULL};
+static const rh_field *const TABLES[] = {rh_fields_request, rh_fields_common, rh_fields_openai,
+                                         rh_fields_hints,   FIELDS,           NULL};
 
 static rh_status set_logprobs(rh_decoding *decoding) {
   const rh_api_notes *notes = decoding->notes;
@@ -100,6 +82,7 @@ static rh_status decode(const char *body, size_t length, rh_arena *arena, rh_req
   status = rh_api_decode_messages(&decoding);
   if (status == RH_OK) status = rh_api_decode_fields(&decoding, TABLES, false);
   if (status == RH_OK) status = set_logprobs(&decoding);
+  if (status == RH_OK) status = rh_api_check_tools(&decoding);
   if (status == RH_OK) status = rh_api_decode_finish(&decoding);
   rh_api_decode_end(&decoding);
   return status;
@@ -126,7 +109,8 @@ static const rh_openai_shape SHAPE = {
     .text_after = "}",
     .end = "\"delta\":{}",
     .message_before = "\"message\":{\"role\":\"assistant\",\"content\":",
-    .message_after = ",\"refusal\":null}",
+    .message_after = "}",
+    .chat = true,
     .add_logprobs = add_logprobs,
     .put_logprobs = put_logprobs,
 };

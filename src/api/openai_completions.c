@@ -94,7 +94,8 @@ static const rh_field FIELDS[] = {
     {.name = NULL},
 };
 
-static const rh_field *const TABLES[] = {rh_fields_request, rh_fields_common, rh_fields_openai, FIELDS, NULL};
+static const rh_field *const TABLES[] = {rh_fields_request, rh_fields_common, rh_fields_openai,
+                                         rh_fields_hints,   FIELDS,           NULL};
 
 static rh_status check_combinations(rh_decoding *decoding) {
   const rh_request *request = decoding->request;
@@ -121,6 +122,7 @@ static rh_status decode(const char *body, size_t length, rh_arena *arena, rh_req
   rh_status status = rh_api_decode_begin(&decoding, body, length, arena, out, warnings, error);
   if (status != RH_OK) return status;
   out->generate.max_tokens = MAX_TOKENS_DEFAULT;
+  out->generate.given = RH_GIVEN_MAX_TOKENS;  // part of what this endpoint promises
   status = read_prompt(&decoding);
   if (status == RH_OK) status = rh_api_decode_fields(&decoding, TABLES, false);
   if (status == RH_OK) status = check_combinations(&decoding);

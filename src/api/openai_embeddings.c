@@ -20,7 +20,7 @@ static const rh_field FIELDS[] = {
     {.name = NULL},
 };
 
-static const rh_field *const TABLES[] = {rh_fields_request, FIELDS, NULL};
+static const rh_field *const TABLES[] = {rh_fields_request, rh_fields_hints, FIELDS, NULL};
 
 static rh_status decode(const char *body, size_t length, rh_arena *arena, rh_request *out, rh_dynbuf *warnings,
                         rh_error *error) {

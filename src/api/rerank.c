@@ -24,7 +24,7 @@ static const rh_field FIELDS[] = {
     {.name = NULL},
 };
 
-static const rh_field *const TABLES[] = {rh_fields_request, FIELDS, NULL};
+static const rh_field *const TABLES[] = {rh_fields_request, rh_fields_hints, FIELDS, NULL};
 
 static rh_status read_pairs(rh_decoding *decoding) {
   const char *query = NULL;

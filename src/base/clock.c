@@ -15,6 +15,12 @@ uint64_t rh_clock_now_ns(void) {
   return (uint64_t)now.tv_sec * RH_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
+uint64_t rh_clock_wall_ns(void) {
+  struct timespec now;
+  if (clock_gettime(CLOCK_REALTIME, &now) != 0) return 0;
+  return (uint64_t)now.tv_sec * RH_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
 int64_t rh_clock_wall_s(void) { return (int64_t)time(NULL); }
 
 void rh_clock_format_iso(char *out, size_t size) {

@@ -11,8 +11,9 @@
 #define RH_NS_PER_MS UINT64_C(1000000)
 #define RH_NS_PER_S UINT64_C(1000000000)
 
-uint64_t rh_clock_now_ns(void);  // monotonic
-int64_t rh_clock_wall_s(void);   // seconds since 1970
+uint64_t rh_clock_now_ns(void);   // monotonic
+uint64_t rh_clock_wall_ns(void);  // nanoseconds since 1970
+int64_t rh_clock_wall_s(void);    // seconds since 1970
 // "2026-11-21T08:49:56.123Z" into `out` (at least 32 bytes).
 void rh_clock_format_iso(char *out, size_t size);
 

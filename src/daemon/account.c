@@ -58,21 +58,21 @@ static int64_t completion_tokens(const rh_call *call) {
 
 // Inputs of a task that does not generate.
 static int64_t items_of(const rh_call *call) {
-  const rh_infer *infer = call->request.infer;
+  const rh_infer *infer = call->asked->request.infer;
   if (infer == NULL) return 0;
   return infer->item_count > 0 ? (int64_t)infer->item_count : 1;
 }
 
 // The task that was done, where one was found out; a request that could not be read has none.
 static rh_task task_of(const rh_call *call) {
-  if (call->request.infer == NULL && call->request.prompt_count == 0) return RH_TASK_COUNT;
-  return rh_task_resolve(call->request.task, call->meta.info);
+  if (call->asked->request.infer == NULL && call->asked->request.prompt_count == 0) return RH_TASK_COUNT;
+  return rh_task_resolve(call->asked->request.task, call->meta.info);
 }
 
 // An endpoint that serves many tasks counts each as what it is.
 static const char *operation_of(const rh_call *call) {
   rh_task task = task_of(call);
-  if (call->request.infer == NULL || task == RH_TASK_OWN) return call->endpoint->operation;
+  if (call->asked->request.infer == NULL || task == RH_TASK_OWN) return call->endpoint->operation;
   return task == RH_TASK_EMBED ? "embeddings" : rh_task_name(task);
 }
 
@@ -83,7 +83,7 @@ static double first_token_ms(const rh_call *call) {
 static double tokens_per_second(const rh_call *call) {
   double ms = call->usage.decode_ms;
   if (ms <= 0 && call->meta.first_token_ns != 0) ms = rh_ns_to_ms(call->last_token_ns - call->meta.first_token_ns);
-  int64_t after_first = completion_tokens(call) - (int64_t)call->part_count;
+  int64_t after_first = completion_tokens(call) - (int64_t)rh_request_runs(&call->asked->request);
   return ms > 0 && after_first > 0 ? (double)after_first * 1000.0 / ms : 0;
 }
 
@@ -93,7 +93,7 @@ static void count(const rh_call *call, double latency_s) {
   char status[16];
   snprintf(status, sizeof status, "%u", call->http_status);
   // A name that is served nowhere is a stranger's word and must not become a label of its own.
-  const char *asked = call->served == NULL ? "" : call->request.model != NULL ? call->request.model : "";
+  const char *asked = call->way == NULL ? "" : call->asked->request.model != NULL ? call->asked->request.model : "";
   const char *request_labels[] = {operation_of(call),
                                   asked,
                                   model,
@@ -106,12 +106,13 @@ static void count(const rh_call *call, double latency_s) {
   if (call->http_status == 429) rh_metrics_add(metrics, RH_M_RATE_LIMITED, NULL, 1);
   const char *route_labels[] = {call->endpoint->name, model};
   rh_metrics_observe(metrics, RH_M_LATENCY, route_labels, latency_s);
-  if (call->served == NULL) return;
+  if (strcmp(call->meta.cache, "hit") == 0) rh_metrics_add(metrics, RH_M_CACHE_HITS, NULL, 1);
+  if (call->way == NULL) return;
   int64_t tokens = completion_tokens(call);
   rh_metrics_add(metrics, RH_M_TOKENS_GENERATED, &model, (double)tokens);
   rh_metrics_add(metrics, RH_M_PROMPT_TOKENS, &model, (double)call->usage.prompt_tokens);
   rh_metrics_add(metrics, RH_M_CACHED_TOKENS, &model, (double)call->usage.cached_tokens);
-  if (call->request.infer != NULL && call->error.status == RH_OK) {
+  if (call->asked->request.infer != NULL && call->error.status == RH_OK) {
     const char *item_labels[] = {model, operation_of(call)};
     rh_metrics_add(metrics, RH_M_ITEMS, item_labels, (double)items_of(call));
     rh_metrics_add(metrics, RH_M_ITEMS_FAILED, item_labels, (double)call->items_failed);
@@ -135,9 +136,12 @@ static void log_line(const rh_call *call, const char *hash, const char *prompt, 
          rh_log_num("queue_ms", call->usage.queue_ms), rh_log_num("first_token_ms", first_token_ms(call)),
          rh_log_int("prompt_tokens", call->usage.prompt_tokens), rh_log_int("cached_tokens", call->usage.cached_tokens),
          rh_log_int("tokens", completion_tokens(call)), rh_log_num("tokens_per_second", tokens_per_second(call)),
-         rh_log_str("cache", call->meta.cache), rh_log_bool("stream", call->request.stream),
-         rh_log_str("route_reason", call->meta.route_reason), rh_log_str("operation", operation_of(call)),
-         rh_log_int("items", items_of(call)), rh_log_int("items_failed", call->items_failed),
+         rh_log_str("cache", call->meta.cache), rh_log_str("provider", call->meta.provider),
+         rh_log_int("attempts", call->meta.attempts), rh_log_num("cost_usd", call->meta.cost_usd),
+         rh_log_str("key", call->caller.key != NULL ? call->caller.key->id : ""),
+         rh_log_bool("stream", call->asked->request.stream), rh_log_str("route_reason", call->meta.route_reason),
+         rh_log_str("operation", operation_of(call)), rh_log_int("items", items_of(call)),
+         rh_log_int("items_failed", call->items_failed),
          prompt != NULL ? rh_log_str("prompt", prompt) : (rh_log_field){.type = RH_FIELD_END},
          (rh_log_field){.type = RH_FIELD_END});
   if (call->error.status != RH_OK) {
@@ -156,11 +160,13 @@ static void remember(const rh_call *call, const char *hash, double latency_ms) {
   rh_text_copy(last->engine, sizeof last->engine, info != NULL ? info->engine : "");
   rh_text_copy(last->device, sizeof last->device, info != NULL ? info->device : "");
   rh_text_copy(last->acceleration, sizeof last->acceleration, info != NULL ? info->acceleration : "");
+  rh_text_copy(last->provider, sizeof last->provider, call->meta.provider);
+  last->attempts = call->meta.attempts;
   last->error = call->error;
   last->endpoint = call->endpoint;
   last->cache = call->meta.cache;
   last->status = call->http_status;
-  last->stream = call->request.stream;
+  last->stream = call->asked->request.stream;
   last->created = call->meta.created;
   last->usage = call->usage;
   last->tokens = completion_tokens(call);
@@ -189,17 +195,43 @@ json_t *rh_account_last(const rh_daemon *daemon) {
   const rh_last_request *last = &daemon->last;
   if (last->id[0] == '\0') return json_pack("{s:n}", "request_id");
   const char *outcome = last->error.status == RH_OK ? "ok" : rh_status_name(last->error.status);
-  json_t *object =
-      json_pack("{s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:f,s:f,s:f,s:I,s:I,s:I,s:f,s:s,s:b,s:s,s:s,s:s,s:s,s:s,s:I,s:f}",
-                "request_id", last->id, "route", last->endpoint->name, "model", last->model, "outcome", outcome,
-                "status", (int)last->status, "error", last->error.message, "prompt_hash", last->prompt_hash,
-                "latency_ms", last->latency_ms, "queue_ms", last->usage.queue_ms, "first_token_latency_ms",
-                last->first_token_ms, "prompt_tokens", (json_int_t)last->usage.prompt_tokens, "cached_tokens",
-                (json_int_t)last->usage.cached_tokens, "tokens", (json_int_t)last->tokens, "tokens_per_second",
-                last->tokens_per_second, "cache", last->cache, "stream", (int)last->stream, "route_reason",
-                last->route_reason, "host", daemon->host, "engine", last->engine, "device", last->device,
-                "acceleration", last->acceleration, "created", (json_int_t)last->created, "cost_usd", last->cost_usd);
+  json_t *object = json_pack(
+      "{s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:f,s:f,s:f,s:I,s:I,s:I,s:f,s:s,s:b,s:s,s:s,s:s,s:s,s:s,s:I,s:f,s:s,s:i}",
+      "request_id", last->id, "route", last->endpoint->name, "model", last->model, "outcome", outcome, "status",
+      (int)last->status, "error", last->error.message, "prompt_hash", last->prompt_hash, "latency_ms", last->latency_ms,
+      "queue_ms", last->usage.queue_ms, "first_token_latency_ms", last->first_token_ms, "prompt_tokens",
+      (json_int_t)last->usage.prompt_tokens, "cached_tokens", (json_int_t)last->usage.cached_tokens, "tokens",
+      (json_int_t)last->tokens, "tokens_per_second", last->tokens_per_second, "cache", last->cache, "stream",
+      (int)last->stream, "route_reason", last->route_reason, "host", daemon->host, "engine", last->engine, "device",
+      last->device, "acceleration", last->acceleration, "created", (json_int_t)last->created, "cost_usd",
+      last->cost_usd, "provider", last->provider, "attempts", last->attempts);
   return object != NULL ? with_items(object, last) : NULL;
+}
+
+// The gateway's account: ledger, decision log, experiment, budget.
+static void finish(rh_call *call, double latency_ms) {
+  const rh_request *request = &call->asked->request;
+  bool hit = strcmp(call->meta.cache, "hit") == 0;
+  if (call->way == NULL && call->caller.key == NULL) return;  // a stranger's failed try is in the log and the metrics
+  rh_finished finished = {
+      .request = request,
+      .way = call->way,
+      .facts = call->ran && !hit ? &call->facts : NULL,
+      .key = call->caller.key,
+      .address = call->caller.address,
+      .operation = operation_of(call),
+      .outcome = outcome_of(call),
+      .cache = call->meta.cache,
+      .provider = call->way != NULL ? call->meta.provider : "",
+      .model = call->meta.model,
+      .wall_ms = (int64_t)(rh_clock_wall_ns() / 1000000) - (int64_t)latency_ms,
+      .latency_ms = latency_ms,
+      .first_token_ms = first_token_ms(call),
+      .cost_usd = hit ? 0 : call->facts.cost_usd,
+      .usage = call->usage,
+      .failed = call->error.status != RH_OK,
+  };
+  rh_gateway_account(call->daemon->gateway, &finished);
 }
 
 void rh_account_call(rh_call *call) {
@@ -211,16 +243,18 @@ void rh_account_call(rh_call *call) {
   char hash[65] = "";
   rh_dynbuf text;
   rh_dynbuf_init(&text, call->daemon->settings->body_bytes_max * 8 + 1024);
-  if (prompt_text(&call->request, &text)) rh_sha256_hex(rh_dynbuf_data(&text), text.length, hash);
+  if (prompt_text(&call->asked->request, &text)) rh_sha256_hex(rh_dynbuf_data(&text), text.length, hash);
   hash[HASH_DIGITS] = '\0';
   char *shown = NULL;
-  bool readable = call->request.infer == NULL || call->request.infer->tensor_count == 0;
+  bool readable = call->asked->request.infer == NULL || call->asked->request.infer->tensor_count == 0;
   if (call->daemon->settings->log_prompts && text.length > 0 && readable) {
     shown = strndup(rh_dynbuf_data(&text), LOGGED_PROMPT_BYTES_MAX);
   }
   count(call, latency_ms / 1000.0);
   log_line(call, hash, shown, latency_ms);
   remember(call, hash, latency_ms);
+  finish(call, latency_ms);
+  rh_semantic_learn(call);
   free(shown);
   rh_dynbuf_free(&text);
 }

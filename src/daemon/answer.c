@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Answers: events from the scheduler go through the call's encoder to the client, one buffer deep. When the client reads
+// Answers: events of the call's work go through the call's encoder to the client, one buffer deep. When the client reads
 // too slowly the sink says WAIT, the member withholds credit and the worker pauses that run; nothing grows.
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -14,16 +15,82 @@ static void mark_answered(rh_call *call) {
   call->answered_ns = rh_clock_now_ns();
 }
 
-static void set_model_header(rh_call *call) {
+// --- who answers ---------------------------------------------------------------------------------------------------
+
+static const char *version_of(const char *model) {
+  const char *colon = strrchr(model, ':');
+  return colon != NULL ? colon + 1 : "";
+}
+
+// Kept while the call lives: what is told of a model must not vanish with it.
+static void guard(rh_call *call, rh_served *served) {
+  if (served == NULL || served == call->served) return;
+  rh_served_guard(served);
+  if (call->served != NULL) rh_served_release(call->served);
+  call->served = served;
+}
+
+// Where a fallback was taken, the reason says from whom and why.
+static void note_fallback(rh_call *call, const rh_work_facts *facts) {
+  if (facts->fallback == NULL || facts->fallback[0] == '\0') return;
+  const char *text = rh_arena_printf(call->asked->arena, "%s; %s", call->way->reason, facts->fallback);
+  if (text != NULL) call->meta.route_reason = text;
+}
+
+void rh_answer_note_member(rh_call *call) {
+  const rh_work_facts *facts = call->follower != NULL ? rh_follower_facts(call->follower) : &call->facts;
+  guard(call, facts->served);
+  if (facts->model != NULL && strcmp(call->meta.model, facts->model) != 0) {
+    const char *model = rh_arena_strdup(call->asked->arena, facts->model);
+    call->meta.model = model != NULL ? model : "";
+    call->meta.version = version_of(call->meta.model);
+  }
+  if (facts->provider != NULL) call->meta.provider = facts->provider;
+  call->meta.info = facts->info;
+  call->meta.attempts = (int)facts->attempts;
+  call->meta.confidence = facts->confidence;
+  note_fallback(call, facts);
+}
+
+// --- headers -------------------------------------------------------------------------------------------------------
+
+static void set_header(rh_call *call, const char *name, const char *value) {
+  (void)rh_http_set_header(call->exchange, name, value);
+}
+
+// A rule's reason is somebody's free text, and a header is one line of ASCII.
+static void set_reason(rh_call *call) {
+  char text[2 * RH_REASON_MAX];
+  (void)rh_text_copy(text, sizeof text, call->meta.route_reason);
+  for (char *c = text; *c != '\0'; c++) *c = *c >= ' ' && *c < 127 ? *c : '?';
+  if (text[0] != '\0') set_header(call, "x-roundhouse-route", text);
+}
+
+static void set_headers(rh_call *call, bool whole) {
+  char text[48];
   if (call->meta.model[0] == '\0') return;  // none was chosen
-  (void)rh_http_set_header(call->exchange, "x-roundhouse-model", call->meta.model);
+  set_header(call, "x-roundhouse-model", call->meta.model);
+  set_header(call, "x-roundhouse-provider", call->meta.provider);
+  set_reason(call);
+  set_header(call, "x-roundhouse-cache", call->meta.cache);
+  if (strcmp(call->meta.cache, "hit") == 0) {
+    snprintf(text, sizeof text, "%.0f", call->meta.cache_age_s);
+    set_header(call, "Age", text);
+  }
+  if (call->meta.attempts > 1) {
+    snprintf(text, sizeof text, "%d", call->meta.attempts);
+    set_header(call, "x-roundhouse-attempts", text);
+  }
+  if (!whole) return;  // a stream's cost is not known before its end, where it stands in the last event
+  snprintf(text, sizeof text, "%.8g", call->meta.cost_usd);
+  set_header(call, "x-roundhouse-cost-usd", text);
 }
 
 void rh_answer_begin_stream(rh_call *call) {
   rh_http_exchange *exchange = call->exchange;
   (void)rh_http_set_header(exchange, "Cache-Control", "no-cache");
   (void)rh_http_set_header(exchange, "X-Accel-Buffering", "no");
-  set_model_header(call);
+  set_headers(call, false);
   call->http_status = 200;
   call->streaming = true;
   (void)rh_http_stream_begin(exchange, 200, call->endpoint->stream_type);
@@ -67,13 +134,14 @@ static void end_stream(rh_call *call) {
 }
 
 static void answer_whole(rh_call *call, unsigned status, const rh_dynbuf *body) {
-  set_model_header(call);
+  set_headers(call, true);
   call->http_status = status;
   mark_answered(call);
   (void)rh_http_respond(call->exchange, status, "application/json", rh_dynbuf_data(body), body->length);
 }
 
 static unsigned retry_after(const rh_call *call) {
+  if (call->error.retry_after_ms > 0) return (call->error.retry_after_ms + 999) / 1000;
   return call->served != NULL ? rh_sched_retry_after_s(rh_served_queue(call->served)) : 1;
 }
 
@@ -98,7 +166,7 @@ void rh_answer_plain_error(rh_daemon *daemon, rh_http_exchange *exchange, const 
   rh_dynbuf body;
   rh_dynbuf_init(&body, ANSWER_BYTES_MAX);
   (void)rh_api_error_body(rh_http_path(exchange), id, error, &body);
-  rh_headers_error(exchange, error, 1);
+  rh_headers_error(exchange, error, (error->retry_after_ms + 999) / 1000);
   (void)rh_http_respond(exchange, rh_api_http_status(error->status), "application/json", rh_dynbuf_data(&body),
                         body.length);
   rh_dynbuf_free(&body);
@@ -106,28 +174,35 @@ void rh_answer_plain_error(rh_daemon *daemon, rh_http_exchange *exchange, const 
 
 // A preference is no order: where it could not be followed, the route's reason says so.
 static void note_backend(rh_call *call) {
-  const char *wanted = call->request.prefer_backend;
+  const char *wanted = call->asked->request.prefer_backend;
   const rh_model_info *info = call->meta.info;
   if (wanted == NULL || strcmp(wanted, "auto") == 0 || info == NULL) return;
   bool on_cpu = strncmp(info->device, "cpu", 3) == 0;
   if (on_cpu == (strcmp(wanted, "cpu") == 0)) return;
-  const char *text = rh_arena_printf(call->arena, "%s; prefer_backend %s was not possible: this model runs on %s",
-                                     call->meta.route_reason, wanted, info->device);
+  const char *text =
+      rh_arena_printf(call->asked->arena, "%s; prefer_backend %s was not possible: this model runs on %s",
+                      call->meta.route_reason, wanted, info->device);
   if (text != NULL) call->meta.route_reason = text;
+}
+
+// A piece of the answer. A provider does not say how many tokens a piece is.
+static bool is_text(const rh_event *event) {
+  if (event->kind == RH_EVENT_TOOL) return true;
+  return event->kind == RH_EVENT_DELTA && (event->as.delta.token_count > 0 || event->as.delta.length > 0);
 }
 
 // What the account needs is read off the events as they pass.
 static void note(rh_call *call, const rh_event *event) {
   if (event->kind == RH_EVENT_START) {
-    call->meta.info = rh_member_info(rh_served_member(call->served));
+    rh_answer_note_member(call);
     if (!call->started) note_backend(call);
     call->started = true;
     call->items_failed = 0;
-  } else if (event->kind == RH_EVENT_DELTA && event->as.delta.token_count > 0) {
+  } else if (is_text(event)) {
     uint64_t now = rh_clock_now_ns();
     if (call->meta.first_token_ns == 0) call->meta.first_token_ns = now;
     call->last_token_ns = now;
-    call->deltas_tokens += event->as.delta.token_count;
+    call->deltas_tokens += event->kind == RH_EVENT_TOOL ? event->as.tool.token_count : event->as.delta.token_count;
   } else if (event->kind == RH_EVENT_RESULT) {
     if (event->as.result.kind == RH_RESULT_FAILED) call->items_failed++;
   } else if (event->kind == RH_EVENT_USAGE) {
@@ -138,10 +213,15 @@ static void note(rh_call *call, const rh_event *event) {
     call->usage.queue_ms += event->as.usage.queue_ms;
     call->usage.prompt_ms += event->as.usage.prompt_ms;
     call->usage.decode_ms += event->as.usage.decode_ms;
+    call->usage.written_tokens += event->as.usage.written_tokens;
+    call->usage.reasoning_tokens += event->as.usage.reasoning_tokens;
+    if (call->follower != NULL && rh_follower_leads(call->follower)) {
+      call->meta.cost_usd = rh_follower_facts(call->follower)->cost_usd;
+    }
   }
 }
 
-static rh_verdict send_stream(rh_call *call, rh_part *part, const rh_dynbuf *bytes) {
+static rh_verdict send_stream(rh_call *call, const rh_dynbuf *bytes) {
   if (!call->streaming) rh_answer_begin_stream(call);
   bool room = true;
   if (!send_bytes(call, bytes, &room)) {
@@ -151,7 +231,7 @@ static rh_verdict send_stream(rh_call *call, rh_part *part, const rh_dynbuf *byt
     return RH_GO;
   }
   if (room) return RH_GO;
-  part->held = true;
+  call->held = true;
   return RH_WAIT;
 }
 
@@ -166,9 +246,7 @@ static void finish(rh_call *call, const rh_dynbuf *bytes) {
 }
 
 rh_verdict rh_answer_event(void *ctx, const rh_event *event) {
-  rh_part *part = ctx;
-  rh_call *call = part->call;
-  if (rh_event_is_final(event)) part->job = NULL;  // the scheduler has let go of it
+  rh_call *call = ctx;
   if (call->gone || call->answered) return RH_GO;
   note(call, event);
   if (event->kind == RH_EVENT_ERROR) {
@@ -183,7 +261,7 @@ rh_verdict rh_answer_event(void *ctx, const rh_event *event) {
   if (status != RH_OK) {
     rh_call_fail(call, rh_encoder_error(call->encoder));
   } else {
-    if (call->request.stream && bytes.length > 0) verdict = send_stream(call, part, &bytes);
+    if (call->asked->request.stream && bytes.length > 0) verdict = send_stream(call, &bytes);
     if (finished && !call->answered) finish(call, &bytes);
   }
   rh_dynbuf_free(&bytes);
@@ -198,10 +276,10 @@ void rh_answer_drain(rh_call *call) {
     rh_http_stream_end(call->exchange);
   }
   if (!room || call->answered) return;
-  for (size_t i = 0; i < call->part_count; i++) {
-    rh_part *part = &call->parts[i];
-    if (!part->held) continue;
-    part->held = false;
-    if (part->job != NULL) rh_sched_resume(part->job);
-  }
+  if (!call->held) return;
+  call->held = false;
+  if (call->follower != NULL)
+    rh_follower_resume(call->follower);
+  else if (call->cached != NULL)
+    rh_loop_defer(call->daemon->loop, &call->replaying);
 }

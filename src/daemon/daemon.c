@@ -132,6 +132,16 @@ static void raise_descriptor_limit(const rh_settings *settings) {
   }
 }
 
+static rh_status open_gateway(rh_daemon *daemon, rh_error *error) {
+  rh_gateway_options options = {
+      .loop = daemon->loop,
+      .manager = daemon->manager,
+      .config = daemon->configuration->gateway,
+      .state_dir = daemon->settings->state_dir,
+  };
+  return rh_gateway_new(&options, &daemon->gateway, error);
+}
+
 static rh_status open_daemon(rh_daemon *daemon, rh_error *error) {
   daemon->loop = rh_loop_new();
   daemon->sched = daemon->loop != NULL ? rh_sched_new(daemon->loop) : NULL;
@@ -144,12 +154,15 @@ static rh_status open_daemon(rh_daemon *daemon, rh_error *error) {
   raise_descriptor_limit(daemon->settings);
   rh_status status = watch_signals(daemon, error);
   if (status == RH_OK) status = rh_models_open(daemon, error);
+  if (status == RH_OK) status = open_gateway(daemon, error);
+  if (status == RH_OK) status = rh_gate_check_listener(daemon, error);
   if (status == RH_OK) status = listen_http(daemon, error);
   return status;
 }
 
 static void close_daemon(rh_daemon *daemon) {
   rh_http_server_free(daemon->http);  // ends every call, and with it every job
+  rh_gateway_free(daemon->gateway);   // writes down what is left of the account
   rh_pull_jobs_free(daemon);
   rh_chores_free(daemon);
   rh_models_close(daemon);

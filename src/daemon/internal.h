@@ -5,6 +5,11 @@
 //   daemon.c     wiring, signals, shutdown
 //   models.c     the store, the manager, what the machine has: which models there are
 //   request.c    the spine: the table of steps a request goes through
+//   gate.c       who may call at all: keys and their scopes
+//   admit.c      the ADMIT step: rights, budgets, limits
+//   hints.c      what headers say about where and how a request should run
+//   lookup.c     the CACHE step: answers that are there already, or are being made for somebody else
+//   semantic.c   the same for questions that are alike
 //   answer.c     events to bytes to the client, back-pressure
 //   account.c    what is counted, logged and remembered of a request
 //   gauges.c     what is read when somebody looks at the metrics
@@ -26,12 +31,14 @@
 #include "daemon/daemon.h"
 #include "daemon/metrics.h"
 #include "fleet/fleet.h"
+#include "gateway/work.h"
 #include "http/http.h"
 #include "manager/manager.h"
 #include "sched/sched.h"
 
 typedef struct rh_daemon rh_daemon;
 typedef struct rh_call rh_call;
+typedef struct rh_semantic_lookup rh_semantic_lookup;
 
 // Who answers an exchange: the first member of whatever its user pointer points at.
 typedef struct rh_handler rh_handler;
@@ -48,7 +55,9 @@ struct rh_handler {
 typedef struct rh_last_request {
   char id[RH_ID_SIZE];  // empty = there was none yet
   char model[RH_MODEL_NAME_MAX + 1];
-  char route_reason[256];
+  char route_reason[2 * RH_REASON_MAX];
+  char provider[RH_PROVIDER_NAME_MAX + 1];
+  int attempts;
   char prompt_hash[17];
   rh_error error;
   const rh_api_endpoint *endpoint;
@@ -72,6 +81,8 @@ struct rh_daemon {
   rh_sched *sched;
   rh_store *store;  // NULL = it cannot be used
   rh_manager *manager;
+  rh_gateway *gateway;
+  bool open_beyond;  // listens on other addresses than this machine's own
   rh_broker_limits limits;
   json_t *headers;   // what ollama_describe.c read of model files; an object by path
   json_t *unserved;  // what the store has and no engine of this build serves; an array
@@ -94,9 +105,10 @@ struct rh_daemon {
 typedef enum rh_step {
   RH_STEP_READ,      // the head is here, the body is being read. Moved on by http
   RH_STEP_DECODE,    // the codec turns the body into a request
-  RH_STEP_ADMIT,     // may it run at all? (shutting down; later: keys, limits, cache)
-  RH_STEP_ROUTE,     // which model serves it
-  RH_STEP_SCHEDULE,  // its runs enter the model's queue
+  RH_STEP_ADMIT,     // may it run at all? Rights, budgets, limits. Moved on by the limits' answer
+  RH_STEP_ROUTE,     // which models may serve it, in order
+  RH_STEP_CACHE,     // is its answer there already, or being made? Moved on by the cache's answer
+  RH_STEP_SCHEDULE,  // its runs enter the first model's queue
   RH_STEP_RUN,       // events flow. Moved on by the last final event, or by the client leaving
   RH_STEP_ACCOUNT,   // answered. Moved on by http when the last byte is out: count it, log it, remember it
   RH_STEP_DONE,      // about to be freed
@@ -108,13 +120,8 @@ typedef enum rh_step {
 // held back meanwhile, so this is bounded by its credit.
 #define RH_CALL_PENDING_BYTES_MAX ((size_t)128 * 1024 * 1024)
 
-// One job of a call: which run, and whether it still is the scheduler's.
-typedef struct rh_part {
-  rh_call *call;
-  rh_run run;
-  rh_job *job;  // NULL when not submitted or over
-  bool held;    // its sink said WAIT
-} rh_part;
+// The limits that a request counts against: its key's and its client address'.
+#define RH_CALL_LIMITS_MAX 2
 
 struct rh_call {
   rh_handler handler;  // first: see rh_handler
@@ -124,14 +131,33 @@ struct rh_call {
   rh_step step;
   char id[RH_ID_SIZE];
   const rh_api_endpoint *endpoint;
-  rh_arena *arena;
-  rh_request request;
+  rh_asked *asked;  // the request and its memory
   rh_dynbuf warnings;
-  rh_served *served;  // held while the call lives; NULL = none was chosen
-  rh_part *parts;
-  size_t part_count;
   rh_encoder *encoder;
-  rh_dynbuf pending;  // of a stream: written, but http has no room for it yet
+  // who asks
+  rh_caller caller;
+  bool admitted;  // counts in its key's running requests
+  rh_limit limits[RH_CALL_LIMITS_MAX];
+  size_t limit_count;
+  int64_t limit_tokens;  // taken as an estimate, settled at the end
+  rh_limits_question *limits_question;
+  // where it goes
+  rh_way *way;        // NULL = none was found yet
+  rh_served *served;  // guarded while the call lives, for what is told of the model; NULL = none, or a remote one
+  // where its answer comes from: the cache, or work
+  bool cacheable;
+  rh_cache_key cache_key;
+  rh_cache_question *cache_question;
+  rh_recording *cached;  // being replayed
+  rh_replay replay;
+  rh_deferred replaying;
+  rh_semantic_lookup *semantic;  // semantic.c; NULL = none
+  rh_follower *follower;         // NULL = none, or over
+  bool ran;                      // a work was begun for it or joined
+  rh_work_facts facts;           // of the work, when it was left
+  bool held;                     // its sink said WAIT
+  size_t ended;                  // runs that have ended
+  rh_dynbuf pending;             // of a stream: written, but http has no room for it yet
   rh_answer_meta meta;
   rh_timer ping;
   bool started;    // an engine has accepted a part
@@ -154,14 +180,45 @@ struct rh_call {
 };
 
 // request.c
-void rh_call_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_api_endpoint *endpoint);
+// `key` is the caller's, held for the call; NULL = none.
+void rh_call_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_api_endpoint *endpoint, rh_key *key);
 void rh_call_advance(rh_call *call);                             // run steps until one parks
 void rh_call_fail(rh_call *call, const rh_error *error);         // stop its work, answer with the error
-void rh_call_stop_work(rh_call *call);                           // cancel every job that is not over
+void rh_call_move_on(rh_call *call, rh_step step);               // from a step that parked
+void rh_call_stop_work(rh_call *call);                           // leave its work, forget its questions
 rh_call *rh_call_find(const rh_daemon *daemon, const char *id);  // one that is not answered yet, or NULL
 
+// gate.c
+bool rh_gate_needs_key(const rh_daemon *daemon);
+// May this exchange do what needs `scope`? On RH_OK *key is its key, not held, or NULL. RH_UNAUTHENTICATED, RH_FORBIDDEN.
+rh_status rh_gate_check(const rh_daemon *daemon, const rh_http_exchange *exchange, unsigned scope, rh_key **key,
+                        rh_error *error) RH_MUST_CHECK;
+const char *rh_gate_address(const rh_daemon *daemon, const rh_http_exchange *exchange);  // of the client
+// RH_OK, or why the listener must not be opened to other machines.
+rh_status rh_gate_check_listener(rh_daemon *daemon, rh_error *error) RH_MUST_CHECK;
+
+// admit.c
+rh_step rh_admit_step(rh_call *call);  // RH_STEP_ROUTE, RH_STEP_PARK; RH_STEP_COUNT = refused, call->error says why
+void rh_admit_leave(rh_call *call);    // settles what was taken
+
+// hints.c
+rh_status rh_hints_read(rh_call *call, rh_error *error) RH_MUST_CHECK;
+
+// lookup.c
+rh_step rh_lookup_step(rh_call *call);  // RH_STEP_SCHEDULE, RH_STEP_RUN, RH_STEP_PARK; RH_STEP_COUNT = refused
+rh_step rh_lookup_miss(rh_call *call);  // as the step, when no cached answer was found
+void rh_lookup_replay(rh_call *call);   // goes on with a cached answer
+void rh_lookup_hit(rh_call *call, rh_recording *recording, double age_s, const char *how);  // takes one hold of it
+uint64_t rh_call_deadline(const rh_call *call);
+
+// semantic.c
+bool rh_semantic_begin(rh_call *call);  // false: nothing to look for; else the call is moved on later
+void rh_semantic_stop(rh_call *call);
+void rh_semantic_learn(rh_call *call);  // after its own answer was kept
+
 // answer.c
-rh_verdict rh_answer_event(void *part, const rh_event *event);
+rh_verdict rh_answer_event(void *call, const rh_event *event);
+void rh_answer_note_member(rh_call *call);  // who answers, as known now, into the answer's meta
 void rh_answer_begin_stream(rh_call *call);
 void rh_answer_error(rh_call *call);
 void rh_answer_drain(rh_call *call);

@@ -138,6 +138,14 @@ void rh_page_model(rh_daemon *daemon, rh_http_exchange *exchange, const char *id
   alias_list_close(&aliases);
 }
 
+void rh_page_providers(rh_daemon *daemon, rh_http_exchange *exchange, const char *id, rh_page_answer *answer) {
+  (void)exchange;
+  (void)id;
+  json_t *providers = rh_gateway_providers(daemon->gateway);
+  if (providers == NULL || rh_json_append_value(&answer->body, providers) != RH_OK) answer->body.failed = true;
+  json_decref(providers);
+}
+
 void rh_page_last_request(rh_daemon *daemon, rh_http_exchange *exchange, const char *id, rh_page_answer *answer) {
   (void)exchange;
   (void)id;

@@ -2,7 +2,7 @@
 //
 // The spine: the way of one request, as a table of steps. Each step asks one layer and says which step is next.
 //
-//   READ → DECODE → ADMIT → ROUTE → SCHEDULE → RUN → ACCOUNT → DONE
+//   READ → DECODE → ADMIT → ROUTE → CACHE → SCHEDULE → RUN → ACCOUNT → DONE
 //
 // A step that fails sets call->error and goes to ACCOUNT by way of an error answer. A client that leaves cancels the
 // call's jobs at any step. Loop thread only; a call is owned by this file and lives until http is done with its exchange.
@@ -15,7 +15,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/internal.h"
-#include "flow/fit.h"
 
 #define WARNINGS_BYTES_MAX 4096
 // A silent stream gets a comment this often, so that no proxy between us and the client gives up on it.
@@ -42,15 +41,16 @@ static rh_step step_decode(rh_call *call) {
   const char *body = rh_http_body(call->exchange, &length);
   // Room for the body's strings, the structures around them, and the codec's notes. The factor covers a prompt given as
   // an array of one-digit token ids ("1,"), whose native form is larger than its text.
-  call->arena = rh_arena_new(1024 * 1024 + 8 * length);
-  if (call->arena == NULL) {
+  call->asked->arena = rh_arena_new(1024 * 1024 + 8 * length);
+  if (call->asked->arena == NULL) {
     (void)rh_fail(&call->error, RH_NO_MEMORY, "no memory for this request; try again later");
     return reject(call);
   }
-  rh_request *request = &call->request;
+  rh_request *request = &call->asked->request;
   request->stream = call->endpoint->streams_by_default || accepts_event_stream(call->exchange);
   rh_text_copy(request->id, sizeof request->id, call->id);
-  rh_status status = call->endpoint->decode(body, length, call->arena, request, &call->warnings, &call->error);
+  rh_status status = call->endpoint->decode(body, length, call->asked->arena, request, &call->warnings, &call->error);
+  if (status == RH_OK) status = rh_hints_read(call, &call->error);
   return status == RH_OK ? RH_STEP_ADMIT : reject(call);
 }
 
@@ -59,84 +59,71 @@ static rh_step step_admit(rh_call *call) {
     (void)rh_fail(&call->error, RH_UNAVAILABLE, "the server is shutting down; try again in a moment");
     return reject(call);
   }
-  return RH_STEP_ROUTE;
+  rh_step next = rh_admit_step(call);
+  return next != RH_STEP_COUNT ? next : reject(call);
 }
 
-static const char *version_of(const char *model) {
-  const char *colon = strrchr(model, ':');
-  return colon != NULL ? colon + 1 : "";
+// A label of a metric must not be a rule's free text with numbers in it.
+static const char *selection_label(const rh_way *way) {
+  if (way->experiment.experiment != NULL) return "experiment";
+  if (!way->routed) return way->reason;
+  return way->rule >= 0 ? "rule" : rh_strategy_name(way->strategy);
 }
 
 static rh_step step_route(rh_call *call) {
-  rh_resolution found;
-  rh_status status = rh_manager_resolve(call->daemon->manager, call->request.model, &found, &call->error);
-  if (status != RH_OK) return reject(call);
-  const char *reason = rh_arena_strdup(call->arena, found.reason);
-  call->served = found.served;
-  rh_served_hold(call->served, call->request.keep_alive);
-  call->meta.model = rh_served_spec(call->served)->name;
-  call->meta.version = version_of(call->meta.model);
-  call->meta.route_reason = reason != NULL ? reason : "";
-  // A model that was loaded once need not be loaded again to say that it is for something else.
-  const rh_model_info *info = rh_member_info(rh_served_member(call->served));
-  if (info != NULL && rh_task_check(call->request.task, info, call->meta.model, &call->error) != RH_OK) {
-    return reject(call);
-  }
-  const char *labels[] = {call->meta.model, call->meta.route_reason};
-  rh_metrics_add(call->daemon->metrics, RH_M_MODEL_SELECTED, labels, 1);
-  return RH_STEP_SCHEDULE;
-}
-
-static void fill_part(rh_call *call, size_t index) {
-  const rh_request *request = &call->request;
-  rh_part *part = &call->parts[index];
-  size_t choices = (size_t)request->choices;
-  part->call = call;
-  part->run = (rh_run){
-      .task = request->task,
-      .generate = request->generate,
-      .infer = request->infer,
-      .request_id = request->id,
-  };
-  if (request->infer == NULL) part->run.prompt = request->prompts[index / choices];
-  // Several answers to one prompt under one seed would all be the same text.
-  if (request->generate.has_seed) part->run.generate.seed += (uint32_t)(index % choices);
-}
-
-static uint64_t deadline_of(const rh_call *call) {
-  uint64_t most = call->daemon->settings->request_timeout;
-  uint64_t wanted = call->request.timeout_ns;
-  return call->meta.received_ns + (wanted != 0 && wanted < most ? wanted : most);
-}
-
-static rh_status submit(rh_call *call, size_t index) {
-  rh_part *part = &call->parts[index];
-  fill_part(call, index);
-  rh_job_options options = {
-      .priority = call->request.priority,
-      .deadline_ns = deadline_of(call),
-      .choice = (uint32_t)index,
-      .buffered = !call->request.stream,
-  };
-  rh_sink sink = {.push = rh_answer_event, .ctx = part};
-  return rh_sched_submit(rh_served_queue(call->served), &part->run, &options, &sink, &part->job, &call->error);
-}
-
-static rh_step step_schedule(rh_call *call) {
-  size_t count = rh_request_runs(&call->request);
-  assert(count >= 1 && count <= RH_JOBS_MAX);
-  call->parts = rh_arena_alloc_array(call->arena, count, sizeof *call->parts);
-  call->encoder = rh_encoder_new(call->endpoint, &call->request, &call->meta, rh_dynbuf_data(&call->warnings));
-  if (call->parts == NULL || call->encoder == NULL) {
+  rh_way *way = rh_arena_alloc(call->asked->arena, sizeof *way);
+  if (way == NULL) {
     (void)rh_fail(&call->error, RH_NO_MEMORY, "no memory for this request; try again later");
     return reject(call);
   }
-  call->part_count = count;
-  call->meta.info = rh_member_info(rh_served_member(call->served));
-  for (size_t i = 0; i < count; i++) {
-    if (submit(call, i) != RH_OK) return reject(call);
+  if (rh_gateway_find_way(call->daemon->gateway, &call->asked->request, &call->caller, way, &call->error) != RH_OK) {
+    return reject(call);
   }
-  if (call->request.stream) rh_loop_timer_set(call->daemon->loop, &call->ping, PING_NS);
+  call->way = way;
+  call->meta.route_reason = way->reason;
+  if (way->experiment.experiment != NULL) {
+    call->meta.experiment = rh_experiment_name(way->experiment.experiment);
+    call->meta.arm = way->experiment.arm_name;
+  }
+  rh_way_describe_first(call->daemon->gateway, way, &call->facts);
+  rh_answer_note_member(call);
+  const char *labels[] = {call->meta.model, selection_label(way)};
+  rh_metrics_add(call->daemon->metrics, RH_M_MODEL_SELECTED, labels, 1);
+  return RH_STEP_CACHE;
+}
+
+static rh_step step_cache(rh_call *call) {
+  call->encoder = rh_encoder_new(call->endpoint, &call->asked->request, &call->meta, rh_dynbuf_data(&call->warnings));
+  if (call->encoder == NULL) {
+    (void)rh_fail(&call->error, RH_NO_MEMORY, "no memory for this request; try again later");
+    return reject(call);
+  }
+  rh_step next = rh_lookup_step(call);
+  return next != RH_STEP_COUNT ? next : reject(call);
+}
+
+uint64_t rh_call_deadline(const rh_call *call) {
+  uint64_t most = call->daemon->settings->request_timeout;
+  uint64_t wanted = call->asked->request.timeout_ns;
+  return call->meta.received_ns + (wanted != 0 && wanted < most ? wanted : most);
+}
+
+static rh_step step_schedule(rh_call *call) {
+  rh_request *request = &call->asked->request;
+  rh_work_options options = {
+      .deadline_ns = rh_call_deadline(call),
+      .priority = request->priority,
+      .key = call->cacheable ? &call->cache_key : NULL,
+      .local_only = call->way->features.local_only,
+  };
+  rh_sink sink = {.push = rh_answer_event, .ctx = call};
+  rh_status status = rh_work_begin(call->daemon->gateway, call->asked, call->way, &options, &sink, request->stream,
+                                   &call->follower, &call->error);
+  if (status != RH_OK) return reject(call);
+  call->ran = true;
+  rh_answer_note_member(call);
+  rh_gateway_begin_shadows(call->daemon->gateway, call->asked, &call->caller, call->way);
+  if (request->stream) rh_loop_timer_set(call->daemon->loop, &call->ping, PING_NS);
   return RH_STEP_RUN;
 }
 
@@ -160,9 +147,9 @@ static rh_step step_done(rh_call *call) {
 typedef rh_step (*rh_step_fn)(rh_call *call);
 
 static const rh_step_fn steps[RH_STEP_COUNT] = {
-    [RH_STEP_READ] = step_read,       [RH_STEP_DECODE] = step_decode,     [RH_STEP_ADMIT] = step_admit,
-    [RH_STEP_ROUTE] = step_route,     [RH_STEP_SCHEDULE] = step_schedule, [RH_STEP_RUN] = step_run,
-    [RH_STEP_ACCOUNT] = step_account, [RH_STEP_DONE] = step_done,
+    [RH_STEP_READ] = step_read,   [RH_STEP_DECODE] = step_decode,   [RH_STEP_ADMIT] = step_admit,
+    [RH_STEP_ROUTE] = step_route, [RH_STEP_CACHE] = step_cache,     [RH_STEP_SCHEDULE] = step_schedule,
+    [RH_STEP_RUN] = step_run,     [RH_STEP_ACCOUNT] = step_account, [RH_STEP_DONE] = step_done,
 };
 
 void rh_call_advance(rh_call *call) {
@@ -175,12 +162,26 @@ void rh_call_advance(rh_call *call) {
   }
 }
 
+void rh_call_move_on(rh_call *call, rh_step step) {
+  call->step = step != RH_STEP_COUNT ? step : reject(call);
+  rh_call_advance(call);
+}
+
 void rh_call_stop_work(rh_call *call) {
-  for (size_t i = 0; i < call->part_count; i++) {
-    rh_job *job = call->parts[i].job;
-    call->parts[i].job = NULL;
-    if (job != NULL) rh_sched_cancel(job);
-  }
+  if (call->limits_question != NULL) rh_limits_forget(call->limits_question);
+  if (call->cache_question != NULL) rh_cache_forget(call->cache_question);
+  call->limits_question = NULL;
+  call->cache_question = NULL;
+  rh_semantic_stop(call);
+  rh_loop_undefer(call->daemon->loop, &call->replaying);
+  rh_recording_release(call->cached);
+  call->cached = NULL;
+  rh_follower *follower = call->follower;
+  call->follower = NULL;
+  if (follower == NULL) return;
+  call->facts = *rh_follower_facts(follower);
+  if (!rh_follower_leads(follower)) call->facts.cost_usd = 0;
+  rh_follower_leave(follower);
 }
 
 void rh_call_fail(rh_call *call, const rh_error *error) {
@@ -230,12 +231,14 @@ static void on_done(rh_handler *handler) {
     call->step = RH_STEP_ACCOUNT;
   }
   rh_call_advance(call);
+  rh_admit_leave(call);
   if (call->served != NULL) rh_served_release(call->served);
+  if (call->caller.key != NULL) rh_key_release(call->caller.key);
   rh_list_remove(&daemon->calls, &call->node);
   rh_encoder_free(call->encoder);
   rh_dynbuf_free(&call->pending);
   rh_dynbuf_free(&call->warnings);
-  rh_arena_free(call->arena);
+  rh_asked_release(call->asked);
   free(call);
   rh_daemon_call_done(daemon);
 }
@@ -264,8 +267,21 @@ static void name_call(rh_call *call) {
     rh_id_make(call->id, "req-");
 }
 
-void rh_call_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_api_endpoint *endpoint) {
+static const char *find_header(void *ctx, const char *name) { return rh_http_header(ctx, name); }
+
+static rh_call *new_call(void) {
   rh_call *call = calloc(1, sizeof *call);
+  if (call == NULL) return NULL;
+  call->asked = rh_asked_new();
+  if (call->asked != NULL) return call;
+  free(call);
+  return NULL;
+}
+
+static void on_replaying(void *ctx) { rh_lookup_replay(ctx); }
+
+void rh_call_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_api_endpoint *endpoint, rh_key *key) {
+  rh_call *call = new_call();
   if (call == NULL) {
     rh_error error;
     (void)rh_fail(&error, RH_NO_MEMORY, "no memory for this request; try again later");
@@ -280,6 +296,14 @@ void rh_call_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_api_e
   rh_dynbuf_init(&call->pending, RH_CALL_PENDING_BYTES_MAX);
   rh_dynbuf_init(&call->warnings, WARNINGS_BYTES_MAX);
   call->ping = (rh_timer){.fn = on_ping, .ctx = call};
+  call->replaying = (rh_deferred){.fn = on_replaying, .ctx = call};
+  call->caller = (rh_caller){
+      .key = key,
+      .address = rh_gate_address(daemon, exchange),
+      .header = find_header,
+      .header_ctx = exchange,
+  };
+  if (key != NULL) rh_key_hold(key);
   call->meta = (rh_answer_meta){
       .model = "",
       .version = "",

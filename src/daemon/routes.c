@@ -14,15 +14,16 @@
 #define MODELS_PREFIX "/v1/models/"
 
 static const rh_page pages[] = {
-    {"/", "home", rh_page_home},
-    {"/health", "health", rh_page_health},
-    {"/api/health", "health", rh_page_health},
-    {"/metrics", "metrics", rh_page_metrics},
-    {"/v1/models", "models", rh_page_models},
-    {"/last_request_stats", "last_request_stats", rh_page_last_request},
+    {"/", "home", RH_PAGE_OPEN, rh_page_home},
+    {"/health", "health", RH_PAGE_OPEN, rh_page_health},
+    {"/api/health", "health", RH_PAGE_OPEN, rh_page_health},
+    {"/metrics", "metrics", RH_KEY_METRICS, rh_page_metrics},
+    {"/v1/models", "models", 0, rh_page_models},
+    {"/api/providers", "providers", 0, rh_page_providers},
+    {"/last_request_stats", "last_request_stats", 0, rh_page_last_request},
 };
 
-static const rh_page model_page = {MODELS_PREFIX, "model", rh_page_model};
+static const rh_page model_page = {MODELS_PREFIX, "model", 0, rh_page_model};
 
 static const rh_page *find_page(const char *path) {
   for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
@@ -115,12 +116,37 @@ static void refuse_type(rh_daemon *daemon, rh_http_exchange *exchange) {
   refuse(daemon, exchange, 415, &error);
 }
 
+// What a key must be allowed to do. A page that answers before its body is read needs no body to be refused.
+static unsigned scope_of(const responder *who) {
+  if (who->endpoint != NULL) return RH_KEY_INFERENCE;
+  if (who->route == NULL) return who->page != NULL && who->page->scope != RH_PAGE_OPEN ? who->page->scope : 0;
+  if (who->route->scope == RH_SCOPE_ADMIN) return RH_KEY_ADMIN;
+  return who->route->scope == RH_SCOPE_INFERENCE ? RH_KEY_INFERENCE : 0;
+}
+
+static bool pass_gate(rh_daemon *daemon, rh_http_exchange *exchange, const responder *who, rh_key **key) {
+  rh_error error = {0};
+  *key = NULL;
+  if (who->endpoint == NULL && who->route == NULL && who->page != NULL && who->page->scope == RH_PAGE_OPEN) return true;
+  rh_status status = rh_gate_check(daemon, exchange, scope_of(who), key, &error);
+  if (status == RH_OK) return true;
+  if (status == RH_UNAUTHENTICATED) (void)rh_http_set_header(exchange, "WWW-Authenticate", "Bearer");
+  refuse(daemon, exchange, rh_api_http_status(status), &error);
+  return false;
+}
+
 static void begin(rh_daemon *daemon, rh_http_exchange *exchange, const responder *who) {
   const char *method = rh_http_method(exchange);
   bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
-  if (who->endpoint != NULL && strcmp(method, "POST") == 0) {
+  rh_key *key = NULL;
+  bool posted = who->endpoint != NULL && strcmp(method, "POST") == 0;
+  if (!posted && who->route == NULL && (who->page == NULL || !get)) {
+    refuse_method(daemon, exchange, who->allowed);
+  } else if (!pass_gate(daemon, exchange, who, &key)) {
+    return;
+  } else if (posted) {
     if (content_type_fits(exchange))
-      rh_call_begin(daemon, exchange, who->endpoint);
+      rh_call_begin(daemon, exchange, who->endpoint, key);
     else
       refuse_type(daemon, exchange);
   } else if (who->route != NULL) {
@@ -128,29 +154,6 @@ static void begin(rh_daemon *daemon, rh_http_exchange *exchange, const responder
       rh_operation_begin(daemon, exchange, who->route);
     else
       refuse_type(daemon, exchange);
-  } else if (who->page == NULL || !get) {
-    refuse_method(daemon, exchange, who->allowed);
-  }
-}
-
-void rh_routes_head(void *ctx, rh_http_exchange *exchange) {
-  rh_daemon *daemon = ctx;
-  const char *path = rh_http_path(exchange);
-  const char *method = rh_http_method(exchange);
-  responder who = find_responder(method, path);
-  rh_error error;
-  if (who.allowed[0] == '\0') {
-    (void)rh_fail(&error, RH_NOT_FOUND, "there is nothing at %.200s; GET / lists what is", path);
-    refuse(daemon, exchange, 404, &error);
-  } else if (strcmp(method, "OPTIONS") == 0) {
-    answer_preflight(daemon, exchange, who.allowed);
-  } else if (!rh_cors_allows(daemon, exchange)) {
-    (void)rh_fail(&error, RH_INVALID,
-                  "web pages from %.200s may not use this server; set \"cors_origin\" to allow them",
-                  rh_http_header(exchange, "Origin"));
-    refuse(daemon, exchange, 403, &error);
-  } else {
-    begin(daemon, exchange, &who);
   }
 }
 

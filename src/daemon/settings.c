@@ -35,6 +35,18 @@ static const char *const log_formats[] = {"json", "plain", NULL};
     .key = #name, .type = RH_SETTING_ENUM, .offset = offsetof(rh_settings, name), .default_text = initial, \
     .choices = words, .help = about                                                                        \
   }
+// The gateway's own, in rh_settings.gateway.
+#define GATEWAY(kind, name, initial, low, high, about) ROW(kind, #name, gateway.name, initial, low, high, about)
+#define GATEWAY_CHOICE(name, initial, words, about)                                                                \
+  {                                                                                                                \
+    .key = #name, .type = RH_SETTING_ENUM, .offset = offsetof(rh_settings, gateway.name), .default_text = initial, \
+    .choices = words, .help = about                                                                                \
+  }
+
+// In the order of rh_cache_mode, rh_cache_scope and rh_require_key.
+static const char *const cache_modes[] = {"off", "on", NULL};
+static const char *const cache_scopes[] = {"key", "all", NULL};
+static const char *const require_keys[] = {"auto", "always", "never", NULL};
 
 const rh_setting rh_settings_table[] = {
     TEXT(listen, "127.0.0.1:8080", "address and port to listen on; port 0 takes a free one"),
@@ -84,10 +96,66 @@ const rh_setting rh_settings_table[] = {
     TIME(cancel_grace, "60s", 0.01, 3600, "a worker that does not confirm a cancellation for so long is restarted"),
     TIME(backoff_min, "100ms", 0.001, 3600, "pause before a lost worker is started again, the first time"),
     TIME(backoff_max, "30s", 0.001, 86400, "the longest such pause; it doubles each time"),
+    TEXT(state_dir, NULL, "folder of state.db (keys, usage, experiments); default: $XDG_DATA_HOME/roundhouse/state"),
+    GATEWAY_CHOICE(cache, "on", cache_modes, "keep answers that would come out the same again"),
+    GATEWAY(RH_SETTING_BYTES, cache_bytes, "64MiB", 0, 1099511627776, "memory of the answer cache"),
+    GATEWAY(RH_SETTING_BYTES, cache_entry_bytes, "1MiB", 1024, 67108864, "larger answers are not kept"),
+    GATEWAY(RH_SETTING_DURATION, cache_ttl, "1h", 0.001, 31536000, "an answer is kept for"),
+    GATEWAY_CHOICE(cache_scope, "key", cache_scopes, "who shares cached answers: the requests of one key, or all"),
+    GATEWAY(RH_SETTING_STRING, semantic_cache, "", 0, 0,
+            "embedding model by which like questions share an answer; empty = off"),
+    GATEWAY(RH_SETTING_NUMBER, semantic_threshold, "0.95", 0, 1, "cosine from which two questions count as alike"),
+    GATEWAY(RH_SETTING_INT, semantic_entries, "10000", 1, 1000000, "questions that the semantic cache remembers"),
+    GATEWAY(RH_SETTING_STRING, redis, "", 0, 0,
+            "Redis that shares cache and limits with other servers: redis://host:port/db; empty = none"),
+    GATEWAY(RH_SETTING_DURATION, redis_timeout, "5ms", 0.0005, 1,
+            "Redis has so long to answer, then it is not waited for"),
+    GATEWAY(RH_SETTING_STRING, redis_prefix, "roundhouse:", 0, 0, "begins every name in Redis"),
+    GATEWAY(RH_SETTING_INT, limit_requests, "0", 0, 1000000000, "requests a minute of each key; 0 = no limit"),
+    GATEWAY(RH_SETTING_INT, limit_tokens, "0", 0, 1000000000000, "tokens a minute of each key; 0 = no limit"),
+    GATEWAY(RH_SETTING_INT, limit_ip_requests, "0", 0, 1000000000,
+            "requests a minute of each client address; 0 = no limit"),
+    GATEWAY(RH_SETTING_INT, limit_ip_tokens, "0", 0, 1000000000000,
+            "tokens a minute of each client address; 0 = no limit"),
+    GATEWAY_CHOICE(require_key, "auto", require_keys, "whether requests need a key; auto = once there is one"),
+    GATEWAY(RH_SETTING_BOOL, allow_anonymous, "false", 0, 0, "listen beyond this machine although no key is needed"),
+    GATEWAY(RH_SETTING_BOOL, trust_proxy, "false", 0, 0, "take the client's address from X-Forwarded-For"),
+    GATEWAY(RH_SETTING_INT, attempts_max, "4", 1, 16, "models tried for one request"),
+    GATEWAY(RH_SETTING_NUMBER, retry_budget, "0.2", 0, 10,
+            "further attempts as a share of all requests; a few are always free"),
+    GATEWAY(RH_SETTING_DURATION, hold_timeout, "0", 0, 3600,
+            "a model that says nothing for so long is left for the next one; 0 = the provider's own timeout"),
+    GATEWAY(RH_SETTING_INT, cascade_tokens, "16", 1, 256, "tokens by which an answer's confidence is judged"),
+    GATEWAY(RH_SETTING_INT, breaker_failures, "5", 0, 1000,
+            "failures in a row after which a model is left alone; 0 = never"),
+    GATEWAY(RH_SETTING_DURATION, breaker_open, "10s", 0.01, 3600, "for so long, then one request tries it"),
+    GATEWAY(RH_SETTING_DURATION, breaker_open_max, "5m", 0.01, 86400, "the longest such pause; it doubles each time"),
+    GATEWAY(RH_SETTING_NUMBER, outlier_factor, "0", 0, 1000,
+            "leave out a model so many times slower than the others; 0 = off"),
+    GATEWAY(RH_SETTING_STRING, reference_model, "", 0, 0, "provider/model that savings are told against"),
+    GATEWAY(RH_SETTING_DURATION, ledger_keep, "2160h", 0, 315360000,
+            "single requests stay in the ledger for; then days are kept"),
+    GATEWAY(RH_SETTING_STRING, decision_log, "", 0, 0, "file that gets a line for each routed request; empty = none"),
+    GATEWAY(RH_SETTING_BYTES, decision_log_bytes, "64MiB", 4096, 1099511627776, "the decision log is rotated at"),
+    GATEWAY(RH_SETTING_INT, decision_log_files, "5", 0, 1000, "old decision logs that are kept"),
 };
 const size_t rh_settings_table_count = sizeof rh_settings_table / sizeof *rh_settings_table;
 
-static const char *const other_keys[] = {"models", "aliases", "catalogue", "$schema", NULL};
+static const char *const own_keys[] = {"models", "aliases", "catalogue", "$schema", NULL};
+#define KEYS_MAX 32
+
+// Those of the file that are no rows: ours and the gateway's.
+static const char *const *other_keys(void) {
+  static const char *keys[KEYS_MAX];
+  size_t count = 0;
+  for (const char *const *key = own_keys; *key != NULL; key++) keys[count++] = *key;
+  for (const char *const *key = rh_gateway_config_keys; *key != NULL; key++) {
+    assert(count + 1 < KEYS_MAX);
+    keys[count++] = *key;
+  }
+  keys[count] = NULL;
+  return keys;
+}
 
 rh_status rh_settings_new(rh_configuration **out, rh_error *error) {
   *out = NULL;
@@ -117,6 +185,7 @@ void rh_configuration_free(rh_configuration *conf) {
   rh_catalogue_free(conf->configured);
   json_decref(conf->aliases);
   json_decref(conf->known);
+  rh_gateway_config_free(conf->gateway);
   free(conf->origins);
   free(conf->file);
   free(conf);
@@ -155,7 +224,7 @@ rh_status rh_settings_apply_json(rh_configuration *conf, const json_t *root, rh_
   if (status != RH_OK) return status;
   json_t *copy = with_text_keep_alive(root);
   if (copy == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for the configuration");
-  status = rh_config_from_json(rh_settings_table, rh_settings_table_count, "", copy, other_keys, &conf->settings,
+  status = rh_config_from_json(rh_settings_table, rh_settings_table_count, "", copy, other_keys(), &conf->settings,
                                conf->origins, error);
   json_decref(copy);
   return status;
@@ -171,6 +240,10 @@ rh_status rh_configuration_parse(const char *json, size_t length, rh_configurati
   if (status == RH_OK) status = rh_settings_apply_json(conf, root, error);
   if (status == RH_OK) status = rh_settings_apply_models(conf, root, NULL, error);
   if (status == RH_OK) status = rh_settings_apply_names(conf, root, error);
+  static char *const nothing[] = {NULL};
+  if (status == RH_OK) {
+    status = rh_gateway_config_parse(root, &conf->settings.gateway, nothing, NULL, &conf->gateway, error);
+  }
   if (status == RH_OK) status = rh_settings_check(conf, error);
   json_decref(root);
   if (status == RH_OK)

@@ -5,6 +5,7 @@
 #define RH_DAEMON_SETTINGS_H
 
 #include "base/config.h"
+#include "gateway/config.h"
 #include "model/catalogue.h"
 
 typedef struct rh_settings {
@@ -44,6 +45,8 @@ typedef struct rh_settings {
   // how workers are watched
   uint64_t start_timeout, load_timeout, ping_interval, ping_timeout, step_timeout, cancel_grace;
   uint64_t backoff_min, backoff_max;
+  char *state_dir;  // of state.db; default $XDG_DATA_HOME/roundhouse/state
+  rh_gateway_values gateway;
 } rh_settings;
 
 extern const rh_setting rh_settings_table[];
@@ -57,6 +60,7 @@ typedef struct rh_configuration {
   rh_catalogue *configured;    // those of the configuration and the flags alone
   json_t *aliases;             // {"fast": "name:version"} of the file; NULL = none
   json_t *known;               // "catalogue" of the file; NULL = none
+  rh_gateway_config *gateway;  // providers, routing, prices, keys, experiments
   char *file;                  // the file that was read, or NULL
 } rh_configuration;
 

@@ -202,16 +202,29 @@ static rh_status read_file(rh_configuration *conf, json_t **root, rh_error *erro
   return in_file(conf->file, rh_settings_apply_json(conf, *root, &inner), &inner, error);
 }
 
+// The file's folder, to which its relative paths belong; the caller frees it.
+static char *folder_of(const char *file) {
+  const char *slash = strrchr(file, '/');
+  return slash != NULL ? strndup(file, (size_t)(slash - file)) : strdup(".");
+}
+
 static rh_status apply_file_models(rh_configuration *conf, const json_t *root, rh_error *error) {
   if (root == NULL) return RH_OK;
-  char *folder = strdup(conf->file);
+  char *folder = folder_of(conf->file);
   if (folder == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory to read %s", conf->file);
-  char *slash = strrchr(folder, '/');
-  if (slash != NULL) *slash = '\0';
   rh_error inner = {0};
-  rh_status status = rh_settings_apply_models(conf, root, slash != NULL ? folder : ".", &inner);
+  rh_status status = rh_settings_apply_models(conf, root, folder, &inner);
   free(folder);
   return in_file(conf->file, status, &inner, error);
+}
+
+static rh_status apply_gateway(rh_configuration *conf, const json_t *root, char *const *environment, rh_error *error) {
+  char *folder = conf->file != NULL ? folder_of(conf->file) : NULL;
+  rh_error inner = {0};
+  rh_status status =
+      rh_gateway_config_parse(root, &conf->settings.gateway, environment, folder, &conf->gateway, &inner);
+  free(folder);
+  return in_file(conf->file != NULL ? conf->file : "settings", status, &inner, error);
 }
 
 // --model NAME=PATH or --model PATH. A path may hold '=' itself (fake:slots=2), so an existing file is taken whole.
@@ -276,6 +289,7 @@ static rh_status fill_places(rh_settings *settings, rh_error *error) {
   char *data = rh_data_dir();
   status = fill_place(&settings->models_dir, data, "models", error);
   if (status == RH_OK) status = fill_place(&settings->store_dir, data, "store", error);
+  if (status == RH_OK) status = fill_place(&settings->state_dir, data, "state", error);
   bool home = settings->hub_cache != NULL && rh_text_starts_with(settings->hub_cache, "~/");
   if (status == RH_OK && home) status = fill_place(&settings->hub_cache, data, "hub", error);
   free(data);
@@ -318,6 +332,7 @@ rh_status rh_configuration_load(int argc, char *const *argv, int first, char *co
     rh_error inner = {0};
     status = in_file(conf->file, rh_settings_apply_names(conf, root, &inner), &inner, error);
   }
+  if (status == RH_OK) status = apply_gateway(conf, root, environment, error);
   if (status == RH_OK) status = rh_settings_check(conf, error);
   json_decref(root);
   if (status == RH_OK)

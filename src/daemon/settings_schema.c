@@ -57,6 +57,9 @@ json_t *rh_configuration_schema(void) {
   failed |= json_object_set_new(properties, "aliases", aliases_schema());
   failed |= json_object_set_new(properties, "catalogue", catalogue_schema());
   failed |= allow_seconds(json_object_get(properties, "keep_alive"));
+  json_t *gateway = rh_gateway_config_schema();
+  failed |= gateway == NULL || json_object_update(properties, gateway) != 0;
+  json_decref(gateway);
   failed |= json_object_set_new(properties, "$schema",
                                 json_pack("{ssss}", "type", "string", "description", "this schema, for editors"));
   failed |= head == NULL || json_object_update(head, schema) != 0;

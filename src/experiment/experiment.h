@@ -36,6 +36,7 @@ void rh_experiments_free(rh_experiments *experiments);
 rh_status rh_experiment_add(rh_experiments *experiments, const json_t *definition, int64_t now_s, rh_experiment **out,
                             rh_error *error) RH_MUST_CHECK;
 rh_experiment *rh_experiment_find(const rh_experiments *experiments, const char *name);
+// RH_CONFLICT: a stopped experiment does not run again (its figures would mix two times); add a new one.
 rh_status rh_experiment_set_state(rh_experiment *experiment, rh_experiment_state state, const char *why,
                                   int64_t now_s) RH_MUST_CHECK;
 void rh_experiment_remove(rh_experiments *experiments, rh_experiment *experiment);
@@ -57,6 +58,9 @@ typedef struct rh_assignment {
 void rh_experiment_assign(const rh_experiments *experiments, const char *model, const char *key, const char *session,
                           uint64_t chance, rh_assignment *out);
 const char *rh_experiment_name(const rh_experiment *experiment);
+rh_experiment_state rh_experiment_state_of(const rh_experiment *experiment);
+// As it was given, with the defaults filled in. New reference; NULL = no memory.
+json_t *rh_experiment_definition(const rh_experiment *experiment);
 const char *rh_experiment_arm_name(const rh_experiment *experiment, size_t arm);
 const char *rh_experiment_arm_model(const rh_experiment *experiment, size_t arm);
 
@@ -77,7 +81,8 @@ json_t *rh_experiment_report(const rh_experiment *experiment, int64_t now_s);
 // The report as Markdown; caller frees; NULL = no memory.
 char *rh_experiment_report_text(const rh_experiment *experiment, int64_t now_s);
 
-// Everything, to keep over restarts. New reference; NULL = no memory.
+// Everything, to keep over restarts; from_json puts it in the place of what is there, or changes nothing. New reference; NULL = no
+// memory.
 json_t *rh_experiments_to_json(const rh_experiments *experiments);
 rh_status rh_experiments_from_json(rh_experiments *experiments, const json_t *state, rh_error *error) RH_MUST_CHECK;
 

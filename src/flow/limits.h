@@ -15,6 +15,7 @@
 #define RH_TOOLS_MAX 512       // tools in one request
 #define RH_TOOL_CALLS_MAX 128  // calls of tools in one answer
 #define RH_MODEL_NAME_MAX 128
+#define RH_PREFIX_BYTES_MAX (8u * 1024u * 1024u)  // of an answer's beginning that a model goes on from
 #define RH_CREDIT_WINDOW 64  // delta events a worker may send on a stream before it is given more credit
 #define RH_FRAME_BYTES_MAX (64u * 1024u * 1024u)
 

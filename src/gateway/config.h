@@ -69,6 +69,9 @@ typedef struct rh_gateway_config {
 rh_status rh_gateway_config_parse(const json_t *root, const rh_gateway_values *values, char *const *environment,
                                   const char *folder, rh_gateway_config **out, rh_error *error) RH_MUST_CHECK;
 void rh_gateway_config_free(rh_gateway_config *config);
+// A rh_route_resolver over the configuration alone; `ctx` is the rh_gateway_config.
+bool rh_gateway_config_resolve(void *ctx, const char *provider, const char *word, const char **member_provider,
+                               const char **member_model);
 // The keys of roundhouse.json that are the gateway's, NULL-terminated; and their part of the JSON Schema (properties, new ref).
 extern const char *const rh_gateway_config_keys[];
 json_t *rh_gateway_config_schema(void);

@@ -39,6 +39,7 @@ void rh_gateway_free(rh_gateway *gateway);
 rh_keys *rh_gateway_keys(const rh_gateway *gateway);
 rh_limits *rh_gateway_limits(const rh_gateway *gateway);
 rh_cache *rh_gateway_cache(const rh_gateway *gateway);
+rh_semantic *rh_gateway_semantic(const rh_gateway *gateway);  // NULL = off
 rh_ledger *rh_gateway_ledger(const rh_gateway *gateway);
 rh_prices *rh_gateway_prices(const rh_gateway *gateway);
 rh_experiments *rh_gateway_experiments(const rh_gateway *gateway);
@@ -57,8 +58,9 @@ typedef struct rh_caller {
 json_t *rh_gateway_explain(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, rh_error *error);
 // GET /api/providers: each with its state (breaker, speeds, running, queued), without secrets. New reference.
 json_t *rh_gateway_providers(const rh_gateway *gateway);
-// Feedback on a finished request: into the ledger, its experiment and its member's quality.
+// Feedback on a finished request: into the ledger, its experiment and its member's quality. `done` is always called when this
+// returns RH_OK, and may find its asker gone: `ctx` must outlive that or be counted.
 rh_status rh_gateway_feedback(rh_gateway *gateway, const char *request_id, double rating, const char *comment,
-                              rh_ledger_done done, void *ctx, rh_ledger_question **out, rh_error *error) RH_MUST_CHECK;
+                              rh_ledger_done done, void *ctx, rh_error *error) RH_MUST_CHECK;
 
 #endif

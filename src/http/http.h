@@ -55,6 +55,8 @@ const char *rh_http_query(const rh_http_exchange *exchange, const char *name);  
 const char *rh_http_header(const rh_http_exchange *exchange, const char *name);  // NULL when absent; any case
 const char *rh_http_body(const rh_http_exchange *exchange, size_t *length);
 uint64_t rh_http_received_ns(const rh_http_exchange *exchange);  // when the headers were complete
+// The client's numeric address ("127.0.0.1", "::1"); "" when the system does not say.
+const char *rh_http_client_address(const rh_http_exchange *exchange);
 // In on_request: the body passed the limit and was dropped.
 bool rh_http_body_too_large(const rh_http_exchange *exchange);
 

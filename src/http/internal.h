@@ -37,6 +37,7 @@ typedef struct rh_http_peer {
   rh_watch watch;
   rh_http_exchange *exchange;  // the request that is running on it, or NULL
   rh_list_node node;           // in server->hung_up
+  char address[48];            // of the client; "" = not asked yet
 } rh_http_peer;
 
 struct rh_http_exchange {

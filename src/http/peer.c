@@ -7,8 +7,11 @@
 // the answer is at hand; while it waits for a model it counts as gone, as HTTP clients do not do that.
 //
 // Data owned: the peers. Loop's thread only.
+#include <arpa/inet.h>
 #include <assert.h>
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/log.h"
@@ -22,6 +25,22 @@ int rh_http_socket_of(struct MHD_Connection *connection) {
 rh_http_peer *rh_http_peer_of(struct MHD_Connection *connection) {
   const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
   return info != NULL ? info->socket_context : NULL;
+}
+
+// Asked once for each connection, and only when somebody wants to know.
+const char *rh_http_client_address(const rh_http_exchange *exchange) {
+  rh_http_peer *peer = rh_http_peer_of(exchange->connection);
+  if (peer == NULL) return "";
+  if (peer->address[0] != '\0') return peer->address;
+  const union MHD_ConnectionInfo *info =
+      MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+  const struct sockaddr *address = info != NULL ? info->client_addr : NULL;
+  if (address == NULL) return "";
+  const void *raw = NULL;
+  if (address->sa_family == AF_INET) raw = &((const struct sockaddr_in *)(const void *)address)->sin_addr;
+  if (address->sa_family == AF_INET6) raw = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+  if (raw == NULL || inet_ntop(address->sa_family, raw, peer->address, sizeof peer->address) == NULL) return "";
+  return peer->address;
 }
 
 // Not decided here: the library may have the client's last bytes still before it, and a request in them that is whole.

@@ -33,6 +33,9 @@ typedef struct rh_provider_model {
 
 typedef struct rh_provider_spec {
   char *name;  // the key under "providers"
+  const char *
+      type;  // which server it is: a known name ("openai", "vllm", ...) or "openai-compatible"; static. NULL = the latter
+  unsigned quirks;  // what that server knows beyond the protocol: RH_QUIRK_ bits of known.h
   // Its models are ours, in this process' workers ("onnx", "gguf", "llama", "local"): no connection. Only name, models and
   // what `engine_options` says count.
   bool in_process;

@@ -95,6 +95,16 @@ typedef struct rh_policy rh_policy;
 rh_status rh_policy_parse(const json_t *routing, const json_t *fallback_chain, const char *default_provider,
                           const char *const *providers, rh_policy **out, rh_error *error) RH_MUST_CHECK;
 void rh_policy_free(rh_policy *policy);
+
+// How the snapshot's members are called for what the configuration says: `provider` (NULL: it named a model alone) and `word`
+// ("default", "fast", a name; NULL: the provider alone, so its default model). Writes what the members' fields hold ("local" for a
+// provider whose models run here); *member_model NULL = any model of it. Strings need to live only during the call. False: nothing
+// is known of it, and it stays as it was written.
+typedef bool (*rh_route_resolver)(void *ctx, const char *provider, const char *word, const char **member_provider,
+                                  const char **member_model);
+// Once, after parsing (and again when names have changed): goes through every rule, fallback, group, cascade and chain. Fails only
+// with RH_NO_MEMORY.
+rh_status rh_policy_resolve(rh_policy *policy, rh_route_resolver resolver, void *ctx, rh_error *error) RH_MUST_CHECK;
 bool rh_policy_is_set(const rh_policy *policy);  // something was configured: requests without a model are routed
 // A name of "routing.groups" (a virtual model: several members under one name).
 bool rh_policy_has_group(const rh_policy *policy, const char *name);
@@ -109,6 +119,7 @@ void rh_policy_set_scorer(rh_policy *policy, rh_scorer scorer, void *ctx);
 
 #define RH_PLAN_MAX 16  // members tried for one request
 #define RH_REASON_MAX 256
+#define RH_ROUTE_MEMBERS_MAX 1024  // further members of a snapshot are not looked at
 
 typedef struct rh_plan_entry {
   size_t member;  // index into the snapshot
@@ -123,7 +134,9 @@ typedef struct rh_plan {
   int rule;            // index of the rule that decided; -1 = none
   double confidence;   // 0..1, of the choice: how far it leads
   double cascade_min;  // below this confidence of an answer the next member is asked; 0 = off
-  bool sticky;         // chosen because the session was there before
+  size_t
+      cascade_count;  // so many entries from the front are the cascade; what follows are fallbacks, and the last's answer stands
+  bool sticky;  // chosen because the session was there before
 } rh_plan;
 
 typedef struct rh_route_question {
@@ -139,9 +152,10 @@ typedef struct rh_route_question {
   uint32_t chance;  // random bits, for exploration and weights
   rh_header_lookup header;
   void *header_ctx;
+  const char *strategy;  // the client's word for one (rh_hints.strategy), in place of the configured; NULL = that
 } rh_route_question;
 
-// RH_NOT_FOUND: nobody can; RH_UNSUPPORTED: nobody has the abilities (says which and who lacks them); RH_FORBIDDEN: only remote
+// RH_INVALID: an unknown strategy or group. RH_NOT_FOUND: nobody can; RH_UNSUPPORTED: nobody has the abilities (says which and who lacks them); RH_FORBIDDEN: only remote
 // members could, and the request must stay here; RH_UNAVAILABLE: all who could are out just now. A local-only request's plan holds
 // local members only, whatever else is configured.
 rh_status rh_route_decide(rh_policy *policy, const rh_route_question *question, rh_plan *out,

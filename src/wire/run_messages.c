@@ -63,6 +63,7 @@ static void append_generate(rh_dynbuf *out, const rh_generate *g) {
 static void append_prompt(rh_dynbuf *json, rh_dynbuf *tail, const rh_run *run) {
   const rh_prompt *prompt = &run->prompt;
   append_generate(json, &run->generate);
+  if (run->prefix != NULL) append_text(json, ",\"prefix\":", run->prefix, strlen(run->prefix));
   if (prompt->kind == RH_PROMPT_MESSAGES) append_messages(json, prompt);
   if (prompt->kind == RH_PROMPT_TEXT) append_text(json, ",\"text\":", prompt->text, prompt->count);
   // Both ends run on one machine, and every machine we build for is little endian.
@@ -70,6 +71,7 @@ static void append_prompt(rh_dynbuf *json, rh_dynbuf *tail, const rh_run *run) {
 }
 
 rh_status rh_run_write(rh_dynbuf *out, uint32_t stream, const rh_run *run, uint32_t credit) {
+  if (run->prefix != NULL && strlen(run->prefix) > RH_PREFIX_BYTES_MAX) return RH_TOO_LARGE;
   const char *id = run->request_id != NULL ? run->request_id : "";
   rh_dynbuf json, tail;
   rh_dynbuf_init(&json, RH_FRAME_BYTES_MAX);
@@ -188,8 +190,20 @@ static void read_generate(rh_reader *reader, rh_arena *arena, rh_generate *g) {
   read_logit_bias(reader, arena, g);
 }
 
+static void read_prefix(rh_reader *reader, rh_arena *arena, rh_run *run) {
+  const json_t *prefix = json_object_get(reader->object, "prefix");
+  if (prefix == NULL) return;
+  if (!json_is_string(prefix) || json_string_length(prefix) > RH_PREFIX_BYTES_MAX) {
+    rh_reader_fail(reader, "RUN has a prefix that is no text or too long");
+    return;
+  }
+  run->prefix = rh_arena_strdup(arena, json_string_value(prefix));
+  if (run->prefix == NULL) rh_reader_fail(reader, "memory is short");
+}
+
 static void read_generation(rh_reader *reader, const rh_frame *frame, rh_arena *arena, rh_run *run) {
   read_prompt(reader, frame, arena, &run->prompt);
+  read_prefix(reader, arena, run);
   rh_reader inner = *reader;
   inner.object = json_object_get(reader->object, "generate");
   if (!json_is_object(inner.object)) rh_reader_fail(&inner, "RUN lacks its generate object");

@@ -7,6 +7,10 @@
 #define HI "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
 #define WITH(fields) "{" HI "," fields "}"
 #define MESSAGE(fields) "{\"messages\":[{" fields "}]}"
+#define IMAGE(url) \
+  MESSAGE("\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"" url "\"}}]")
+#define IMAGE_URL "messages[0].content[0].image_url.url"
+#define TOOL_F "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]"
 
 static const bad_body BAD[] = {
     {"", RH_INVALID, "", "no body"},
@@ -22,7 +26,9 @@ static const bad_body BAD[] = {
     {MESSAGE("\"content\":\"x\""), RH_INVALID, "messages[0].role", "missing"},
     {MESSAGE("\"role\":1"), RH_INVALID, "messages[0].role", "a string"},
     {MESSAGE("\"role\":\"boss\",\"content\":\"x\""), RH_INVALID, "messages[0].role", "\"boss\""},
-    {MESSAGE("\"role\":\"tool\",\"content\":\"x\""), RH_UNSUPPORTED, "messages[0].role", "tools"},
+    {MESSAGE("\"role\":\"tool\",\"content\":\"x\""), RH_INVALID, "messages[0].tool_call_id", "missing"},
+    {MESSAGE("\"role\":\"user\",\"content\":\"x\",\"tool_call_id\":\"c\""), RH_INVALID, "messages[0].tool_call_id",
+     "role \"tool\""},
     {MESSAGE("\"role\":\"function\",\"content\":\"x\""), RH_UNSUPPORTED, "messages[0].role", "functions"},
     {MESSAGE("\"role\":\"user\""), RH_INVALID, "messages[0].content", "missing"},
     {MESSAGE("\"role\":\"user\",\"content\":null"), RH_INVALID, "messages[0].content", "missing"},
@@ -33,15 +39,36 @@ static const bad_body BAD[] = {
     {MESSAGE("\"role\":\"user\",\"content\":[{\"type\":\"x\"}]"), RH_INVALID, "messages[0].content[0].type", "\"x\""},
     {MESSAGE("\"role\":\"user\",\"content\":[{\"type\":\"text\"}]"), RH_INVALID, "messages[0].content[0].text",
      "missing"},
-    {MESSAGE("\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"image_url\"}]"),
-     RH_UNSUPPORTED, "messages[0].content[1]", "images"},
+    {MESSAGE("\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"image_url\"}]"), RH_INVALID,
+     "messages[0].content[1].image_url", "missing"},
+    {MESSAGE("\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{}}]"), RH_INVALID,
+     "messages[0].content[0].image_url.url", "missing"},
+    {IMAGE("file:///etc/passwd"), RH_INVALID, IMAGE_URL, "http(s) URL"},
+    {IMAGE("https://x/a b"), RH_INVALID, IMAGE_URL, "blanks"},
+    {IMAGE("data:image/png,abc"), RH_INVALID, IMAGE_URL, "without base64"},
+    {IMAGE("data:;base64,AA=="), RH_INVALID, IMAGE_URL, "an image such as"},
+    {IMAGE("data:text/html;base64,AA=="), RH_INVALID, IMAGE_URL, "\"text/html\""},
+    {IMAGE("data:image/png;base64,"), RH_INVALID, IMAGE_URL, "not base64"},
+    {IMAGE("data:image/png;base64,A A="), RH_INVALID, IMAGE_URL, "not base64"},
+    {IMAGE("data:image/png;base64,A==="), RH_INVALID, IMAGE_URL, "not base64"},
+    {MESSAGE("\"role\":\"assistant\",\"content\":[{\"type\":\"image_url\",\"image_url\":\"https://x\"}]"), RH_INVALID,
+     "messages[0].content[0]", "of the user"},
     {MESSAGE("\"role\":\"user\",\"content\":[{\"type\":\"input_audio\"}]"), RH_UNSUPPORTED, "messages[0].content[0]",
      "sound"},
     {MESSAGE("\"role\":\"user\",\"content\":[{\"type\":\"file\"}]"), RH_UNSUPPORTED, "messages[0].content[0]", "files"},
-    {MESSAGE("\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{}]"), RH_UNSUPPORTED, "messages[0].tool_calls",
-     "tool calls"},
-    {MESSAGE("\"role\":\"assistant\",\"function_call\":{}"), RH_UNSUPPORTED, "messages[0].function_call",
-     "function calls"},
+    {MESSAGE("\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{}]"), RH_INVALID, "messages[0].tool_calls[0].id",
+     "missing"},
+    {MESSAGE("\"role\":\"assistant\",\"tool_calls\":{\"a\":1}"), RH_INVALID, "messages[0].tool_calls", "an array"},
+    {MESSAGE("\"role\":\"assistant\",\"tool_calls\":[5]"), RH_INVALID, "messages[0].tool_calls[0]", "an object"},
+    {MESSAGE("\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"a\"}]"), RH_INVALID,
+     "messages[0].tool_calls[0].function", "missing"},
+    {MESSAGE("\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"a\",\"function\":{}}]"), RH_INVALID,
+     "messages[0].tool_calls[0].function.name", "missing"},
+    {MESSAGE("\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"a\",\"type\":\"custom\"}]"), RH_UNSUPPORTED,
+     "messages[0].tool_calls[0]", "\"custom\""},
+    {MESSAGE("\"role\":\"user\",\"content\":\"x\",\"tool_calls\":[{}]"), RH_INVALID, "messages[0].tool_calls",
+     "of the assistant"},
+    {MESSAGE("\"role\":\"assistant\",\"function_call\":{}"), RH_UNSUPPORTED, "messages[0].function_call", "older form"},
     {MESSAGE("\"role\":\"assistant\",\"audio\":{\"id\":\"x\"}"), RH_UNSUPPORTED, "messages[0].audio", "sound"},
     {MESSAGE("\"role\":\"assistant\",\"content\":null,\"tool_calls\":[]"), RH_INVALID, "messages[0].content",
      "missing"},
@@ -85,14 +112,37 @@ static const bad_body BAD[] = {
     {WITH("\"logprobs\":3"), RH_INVALID, "logprobs", "true or false"},
     {WITH("\"stream_options\":3"), RH_INVALID, "stream_options", "an object"},
     {WITH("\"stream_options\":{\"include_usage\":1}"), RH_INVALID, "stream_options.include_usage", "true or false"},
-    {WITH("\"tools\":[{\"type\":\"function\"}]"), RH_UNSUPPORTED, "tools", "tool calling is not supported"},
+    {WITH("\"tools\":[{\"type\":\"function\"}]"), RH_INVALID, "tools[0].function", "missing"},
+    {WITH("\"tools\":[{\"function\":{}}]"), RH_INVALID, "tools[0].type", "missing"},
+    {WITH("\"tools\":[{\"type\":\"custom\"}]"), RH_UNSUPPORTED, "tools[0]", "\"custom\""},
+    {WITH("\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"\"}}]"), RH_INVALID, "tools[0].function.name",
+     "empty"},
+    {WITH("\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":1}}]"), RH_INVALID,
+     "tools[0].function.parameters", "an object"},
+    {WITH("\"tools\":[1]"), RH_INVALID, "tools[0]", "an object"},
     {WITH("\"tools\":{}"), RH_INVALID, "tools", "an array"},
-    {WITH("\"tool_choice\":\"required\""), RH_UNSUPPORTED, "tool_choice", "\"none\" or \"auto\""},
-    {WITH("\"tool_choice\":{\"type\":\"function\"}"), RH_UNSUPPORTED, "tool_choice", "not supported"},
-    {WITH("\"functions\":[{}]"), RH_UNSUPPORTED, "functions", "function calling"},
-    {WITH("\"function_call\":{\"name\":\"f\"}"), RH_UNSUPPORTED, "function_call", "function calling"},
-    {WITH("\"response_format\":{\"type\":\"json_object\"}"), RH_UNSUPPORTED, "response_format", "JSON"},
-    {WITH("\"response_format\":{\"type\":\"json_schema\"}"), RH_UNSUPPORTED, "response_format", "JSON"},
+    {WITH("\"tool_choice\":\"required\""), RH_INVALID, "tool_choice", "there is none"},
+    {WITH("\"tool_choice\":\"perhaps\""), RH_INVALID, "tool_choice", "\"perhaps\""},
+    {WITH("\"tool_choice\":{\"type\":\"function\"}"), RH_INVALID, "tool_choice.function", "missing"},
+    {WITH("\"tool_choice\":{\"type\":\"allowed_tools\"}"), RH_UNSUPPORTED, "tool_choice", "\"allowed_tools\""},
+    {WITH(TOOL_F ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}"), RH_INVALID, "tool_choice",
+     "\"g\", which is not"},
+    {WITH("\"parallel_tool_calls\":1"), RH_INVALID, "parallel_tool_calls", "true or false"},
+    {WITH("\"reasoning_effort\":1"), RH_INVALID, "reasoning_effort", "a string"},
+    {WITH("\"functions\":[{}]"), RH_UNSUPPORTED, "functions", "older form"},
+    {WITH("\"function_call\":{\"name\":\"f\"}"), RH_UNSUPPORTED, "function_call", "older form"},
+    {WITH("\"response_format\":{\"type\":\"json_schema\"}"), RH_INVALID, "response_format.json_schema", "missing"},
+    {WITH("\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{}}"), RH_INVALID,
+     "response_format.json_schema.name", "missing"},
+    {WITH("\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"schema\":1}}"), RH_INVALID,
+     "response_format.json_schema.schema", "an object"},
+    {WITH("\"privacy\":\"secret\""), RH_INVALID, "privacy", "\"secret\""},
+    {WITH("\"privacy\":true"), RH_INVALID, "privacy", "\"low\""},
+    {WITH("\"localOnly\":\"yes\""), RH_INVALID, "localOnly", "true or false"},
+    {WITH("\"local_only\":1"), RH_INVALID, "local_only", "not a number"},
+    {WITH("\"complexity\":\"extreme\""), RH_INVALID, "complexity", "\"extreme\""},
+    {WITH("\"cache\":\"maybe\""), RH_INVALID, "cache", "\"fresh\" or \"only\""},
+    {WITH("\"agent_type\":1"), RH_INVALID, "agent_type", "a string"},
     {WITH("\"response_format\":{\"type\":\"poem\"}"), RH_INVALID, "response_format.type", "poem"},
     {WITH("\"response_format\":{}"), RH_INVALID, "response_format.type", "missing"},
     {WITH("\"response_format\":\"text\""), RH_INVALID, "response_format", "an object"},
@@ -187,6 +237,9 @@ static void all_fields(void **state) {
   assert_int_equal(request->priority, -3);
   assert_string_equal(request->session, "s");
   assert_string_equal(request->user, "u");
+  assert_null(request->extras);  // empty lists and words of habit say nothing
+  assert_int_equal(request->needs, 0);
+  assert_int_equal(generate->given, 0xff);
   assert_string_equal(rh_dynbuf_data(&test.warnings), "");
   test_end(&test);
 }
@@ -246,7 +299,7 @@ static void warned(void **state) {
   static const struct {
     const char *body, *warnings;
   } ROWS[] = {
-      {WITH("\"reasoning_effort\":\"low\",\"verbosity\":\"low\""), "reasoning_effort, verbosity"},
+      {WITH("\"verbosity\":\"low\",\"metadata\":{\"cache\":\"x\"}"), "metadata.cache, verbosity"},
       {WITH("\"temprature\":1,\"zzzzzzzzzzzz\":1"), "temprature (did you mean temperature?), zzzzzzzzzzzz"},
       {WITH("\"a,b\\nc<\\u00e9\":1"), "a?b?c???"},
       {WITH("\"stream_options\":{\"x\":1}"), "stream_options.x"},

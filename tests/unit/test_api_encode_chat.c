@@ -66,7 +66,8 @@ static void whole_with_little_known(void **state) {
              "\"finish_reason\":\"length\"}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1,\"total_tokens\":4,"
              "\"prompt_tokens_details\":{\"cached_tokens\":0},\"completion_tokens_details\":{\"reasoning_tokens\":0}},"
              "\"roundhouse\":{\"version\":null,\"provider\":null,\"host\":null,\"engine\":null,\"device\":null,"
-             "\"quantization\":null,\"acceleration\":null,\"route_reason\":null,\"cache\":null,\"latency_ms\":1.000,"
+             "\"quantization\":null,\"acceleration\":null,\"route_reason\":null,\"cache\":null,\"cost_usd\":0,"
+             "\"latency_ms\":1.000,"
              "\"first_token_latency_ms\":null,\"tokens_per_second\":null}}");
   test_end(&test);
 }

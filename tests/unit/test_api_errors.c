@@ -27,6 +27,11 @@ static const struct {
     {RH_OFFLINE, 503, "server_error", "offline", false},
     {RH_NO_ROOM, 503, "server_error", "no_memory_for_model", true},
     {RH_HARDWARE, 400, "invalid_request_error", "insufficient_hardware", false},
+    {RH_UNAUTHENTICATED, 401, "authentication_error", "invalid_api_key", false},
+    {RH_FORBIDDEN, 403, "permission_error", "forbidden", false},
+    {RH_LIMITED, 429, "rate_limit_error", "rate_limit_exceeded", true},
+    {RH_BUDGET, 429, "insufficient_quota", "insufficient_quota", false},
+    {RH_UPSTREAM, 502, "server_error", "upstream_error", true},
     {RH_INTERNAL, 500, "server_error", "internal_error", false},
 };
 
@@ -55,6 +60,8 @@ static void every_status(void **state) {
   "{\"message\":\"no model " \
   "\\\"x\\\"\",\"type\":\"invalid_request_error\",\"param\":\"model\",\"code\":\"model_not_found\"}"
 
+#define ANTHROPIC_NO_MODEL "{\"type\":\"not_found_error\",\"message\":\"no model \\\"x\\\"\"}"
+
 static void error_shapes(void **state) {
   (void)state;
   static const struct {
@@ -73,6 +80,9 @@ static void error_shapes(void **state) {
       {"/api/embed", false, "{\"error\":\"no model \\\"x\\\"\"}"},
       {"/api/embeddings", false, "{\"error\":\"no model \\\"x\\\"\"}"},
       {"/api/inference", false, "{\"error\":" NO_MODEL ",\"request_id\":\"r\"}"},
+      {"/v1/messages", false, "{\"type\":\"error\",\"error\":" ANTHROPIC_NO_MODEL ",\"request_id\":\"r\"}"},
+      {"/v1/messages", true,
+       "event: error\ndata: {\"type\":\"error\",\"error\":" ANTHROPIC_NO_MODEL ",\"request_id\":\"r\"}\n\n"},
       {"/api/inference/stream", true, "event: error\ndata: {\"request_id\":\"r\",\"error\":" NO_MODEL "}\n\n"},
   };
   rh_error error = {0};
@@ -106,6 +116,42 @@ static void bare_error(void **state) {
   rh_dynbuf_free(&out);
 }
 
+// Every status has one of the words that Anthropic's clients know.
+static void anthropic_error_types(void **state) {
+  (void)state;
+  static const struct {
+    rh_status status;
+    const char *type, *message;
+  } SHAPES[] = {
+      {RH_INVALID, "invalid_request_error", "it broke"},
+      {RH_TOO_LARGE, "request_too_large", "it broke"},
+      {RH_CONTEXT_OVERFLOW, "invalid_request_error", "prompt is too long: it broke"},
+      {RH_QUEUE_FULL, "rate_limit_error", "it broke"},
+      {RH_LIMITED, "rate_limit_error", "it broke"},
+      {RH_BUDGET, "billing_error", "it broke"},
+      {RH_UNAUTHENTICATED, "authentication_error", "it broke"},
+      {RH_FORBIDDEN, "permission_error", "it broke"},
+      {RH_DEADLINE, "timeout_error", "it broke"},
+      {RH_UNAVAILABLE, "overloaded_error", "it broke"},
+      {RH_UPSTREAM, "api_error", "it broke"},
+      {RH_INTERNAL, "api_error", "it broke"},
+  };
+  for (size_t i = 0; i < COUNT(SHAPES); i++) {
+    char expected[256];
+    rh_error error = {0};
+    rh_dynbuf out;
+    rh_dynbuf_init(&out, 4096);
+    (void)rh_fail(&error, SHAPES[i].status, "it broke");
+    // Also for a path of the dialect that is no endpoint.
+    assert_int_equal(rh_api_error_body("/v1/messages/batches", NULL, &error, &out), RH_OK);
+    (void)snprintf(expected, sizeof expected,
+                   "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":\"%s\"},\"request_id\":null}",
+                   SHAPES[i].type, SHAPES[i].message);
+    assert_string_equal(rh_dynbuf_data(&out), expected);
+    rh_dynbuf_free(&out);
+  }
+}
+
 // Ollama's clients show the text as it is.
 static void ollama_error_shape(void **state) {
   (void)state;
@@ -129,9 +175,10 @@ static void endpoints(void **state) {
     assert_non_null((*at)->encode);
     assert_non_null((*at)->encode_error);
     assert_string_equal((*at)->stream_type, "text/event-stream");
-    assert_string_equal((*at)->ping, ": ping\n\n");
+    bool anthropic = strcmp((*at)->path, "/v1/messages") == 0;
+    assert_string_equal((*at)->ping, anthropic ? "event: ping\ndata: {\"type\": \"ping\"}\n\n" : ": ping\n\n");
   }
-  assert_int_equal(count, 9);
+  assert_int_equal(count, 10);
   assert_ptr_equal(rh_api_find("/rerank"), rh_api_find("/v1/rerank"));
   assert_ptr_equal(rh_api_find("/v2/rerank"), rh_api_find("/v1/rerank"));
   assert_null(rh_api_find("/v1/chat/completions/"));
@@ -192,8 +239,9 @@ static void models(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_status),       cmocka_unit_test(error_shapes), cmocka_unit_test(bare_error),
-      cmocka_unit_test(ollama_error_shape), cmocka_unit_test(endpoints),    cmocka_unit_test(models),
+      cmocka_unit_test(every_status),          cmocka_unit_test(error_shapes), cmocka_unit_test(bare_error),
+      cmocka_unit_test(ollama_error_shape),    cmocka_unit_test(endpoints),    cmocka_unit_test(models),
+      cmocka_unit_test(anthropic_error_types),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -611,7 +611,7 @@ static void ollama_whole(void **state) {
 
 #define META(items, failed_items, more)                                                                        \
   "\"meta\":{\"engine\":\"fake\",\"device\":\"cpu\",\"version\":null,\"provider\":\"local\",\"host\":\"box\"," \
-  "\"route_reason\":\"asked for by name\",\"cache\":\"off\"," ACCELERATION                                     \
+  "\"route_reason\":\"asked for by name\",\"cache\":\"off\",\"cost_usd\":0," ACCELERATION                      \
   ",\"latency_ms\":12.000,"                                                                                    \
   "\"queue_ms\":1.500,\"compute_ms\":0.000,\"tokens\":6,\"items\":" items ",\"failed\":" failed_items more "}"
 #define ANSWER(task) "{\"request_id\":\"" TEST_ID "\",\"task\":\"" task "\",\"model\":\"tiny\""

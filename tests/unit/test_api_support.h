@@ -64,7 +64,7 @@ static inline rh_answer_meta test_meta(const rh_model_info *info) {
 #define TEST_ORIGIN(rate)                                                                                         \
   "\"version\":null,\"provider\":\"local\",\"host\":\"box\",\"engine\":\"fake\",\"device\":\"cpu\","              \
   "\"quantization\":\"none\",\"acceleration\":\"avx2\",\"route_reason\":\"asked for by name\",\"cache\":\"off\"," \
-  "\"latency_ms\":12.000,\"first_token_latency_ms\":5.000,\"tokens_per_second\":" rate
+  "\"cost_usd\":0,\"latency_ms\":12.000,\"first_token_latency_ms\":5.000,\"tokens_per_second\":" rate
 
 static inline rh_status test_decode(test_case *test, const char *path, const char *body) {
   *test = (test_case){.endpoint = rh_api_find(path)};

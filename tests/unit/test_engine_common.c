@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -50,6 +51,23 @@ static void no_slot_is_free(void **state) {
 
 static const rh_context_size size = {.tokens = 100, .trained = 2048, .vocabulary = 50};
 
+static void an_answers_beginning_stands_behind_the_prompt(void **state) {
+  (void)state;
+  rh_run run = {0};
+  rh_prompt_text text = {0};
+  assert_int_equal(rh_prompt_join(&run, "Once", 4, &text, NULL), RH_OK);
+  assert_string_equal(text.text, "Once");
+  assert_null(text.owned);
+  run.prefix = " upon";
+  assert_int_equal(rh_prompt_join(&run, "Once more", 4, &text, NULL), RH_OK);
+  assert_string_equal(text.text, "Once upon");
+  assert_int_equal(text.length, 9);
+  free(text.owned);
+  assert_int_equal(rh_prompt_join(&run, NULL, 0, &text, NULL), RH_OK);
+  assert_string_equal(text.text, " upon");
+  free(text.owned);
+}
+
 static void an_answer_needs_room_too(void **state) {
   (void)state;
   rh_run run = {.prompt = {.kind = RH_PROMPT_TEXT}, .generate = {.max_tokens = 10}};
@@ -90,6 +108,7 @@ int main(void) {
       cmocka_unit_test(the_longest_common_beginning_wins),
       cmocka_unit_test(without_reuse_the_oldest_is_taken),
       cmocka_unit_test(no_slot_is_free),
+      cmocka_unit_test(an_answers_beginning_stands_behind_the_prompt),
       cmocka_unit_test(an_answer_needs_room_too),
       cmocka_unit_test(foreign_tokens_are_named),
   };

@@ -25,6 +25,7 @@ typedef struct heard {
   char text[1024];
   int tokens, ends, fulls, failures;
   int64_t progress_done, progress_total;
+  float logprob;   // of the last token
   int stop_after;  // tokens; 0 = never
   rh_error error;
 } heard;
@@ -38,6 +39,7 @@ static rh_next on_token(void *ctx, const rh_token *token) {
   assert_int_equal(token->id, h->tokens);
   snprintf(h->text + strlen(h->text), sizeof h->text - strlen(h->text), "%.*s|", (int)token->length, token->bytes);
   h->tokens++;
+  h->logprob = token->logprob;
   return h->tokens == h->stop_after ? RH_NEXT_STOP : RH_NEXT_MORE;
 }
 static void on_progress(void *ctx, int64_t done, int64_t total) {
@@ -92,10 +94,12 @@ static bool step(rh_engine *engine) {
   return worked;
 }
 
-static heard say(const char *prompt) {
-  rh_engine *engine = load("fake:");
+static heard say_as(const char *path, const char *prompt, const char *prefix) {
+  rh_engine *engine = load(path);
   heard h = {0};
   rh_run run = text_run(prompt);
+  run.prefix = prefix;
+  run.generate.top_logprobs = 0;
   rh_sequence *sequence = NULL;
   int64_t count = 0;
   rh_error error = {0};
@@ -104,6 +108,8 @@ static heard say(const char *prompt) {
   ops->unload(engine);
   return h;
 }
+
+static heard say(const char *prompt) { return say_as("fake:", prompt, NULL); }
 
 static void test_registry(void **state) {
   (void)state;
@@ -282,10 +288,67 @@ static void test_fail_at(void **state) {
   assert_int_equal(h.error.status, RH_INTERNAL);
 }
 
+static void test_goes_on_after_a_prefix(void **state) {
+  (void)state;
+  static const struct {
+    const char *prompt, *prefix, *said;
+  } rows[] = {
+      {"[[text=one two three]]", "", "one| two| three|"},
+      {"[[text=one two three]]", "one", " two| three|"},
+      {"[[text=one two three]]", "one two", " three|"},
+      {"[[text=one two three]]", "one tw", "o| three|"},
+      {"[[text=one two three]]", "one ", "two| three|"},
+      {"[[text=one two three]]", "one two three", ""},
+      {"[[text=one two three]]", "one two three four", "one| two| three|"},
+      {"[[text=one two three]]", "One", "one| two| three|"},
+      {"[[tokens=5 text=a b]]", "a b a", " b| a|"},
+      {"[[bytewise=1 text=ab c]]", "ab", " |c|"},
+      {"[[fail_at=1 text=a b c d]]", "a b", " c|"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    heard h = say_as("fake:", rows[i].prompt, rows[i].prefix);
+    assert_string_equal(h.text, rows[i].said);
+    assert_int_equal(h.ends + h.failures, 1);
+  }
+}
+
+static void test_a_prefix_counts_as_prompt(void **state) {
+  (void)state;
+  rh_engine *engine = load("fake:context=6");
+  heard h = {0};
+  rh_run run = text_run("x y [[tokens=9]]");
+  run.prefix = "This is";
+  rh_sequence *sequence = NULL;
+  int64_t count = 0;
+  rh_error error = {0};
+  assert_int_equal(start(engine, &run, &h, &sequence, &count, &error), RH_OK);
+  assert_int_equal(count, 5);
+  for (int i = 0; i < 20 && h.ends + h.fulls == 0; i++) (void)step(engine);
+  assert_int_equal(h.fulls, 1);
+  assert_string_equal(h.text, " the|");
+  ops->unload(engine);
+}
+
+static void test_a_model_has_habits(void **state) {
+  (void)state;
+  heard h = say_as("fake:fail_at=2", "hello", NULL);
+  assert_int_equal(h.failures, 1);
+  assert_string_equal(h.text, "This| is|");
+  h = say_as("fake:fail_at=2", "[[fail_at=1]]", NULL);
+  assert_int_equal(h.tokens, 1);
+  h = say_as("fake:", "hello", NULL);
+  assert_float_equal(h.logprob, -0.5, 1e-6);
+  h = say_as("fake:confidence=0.2", "hello", NULL);
+  assert_float_equal(h.logprob, -1.6094379, 1e-6);
+  h = say_as("fake:confidence=0.2", "[[confidence=1]]", NULL);
+  assert_float_equal(h.logprob, 0, 1e-6);
+}
+
 static void test_bad_directives(void **state) {
   (void)state;
   rh_engine *engine = load("fake:");
-  static const char *const prompts[] = {"[[token=1]]", "[[tokens=]]", "[[tokens=-1]]", "[[end=2]]", "[[tokens]]"};
+  static const char *const prompts[] = {"[[token=1]]", "[[tokens=]]",      "[[tokens=-1]]",      "[[end=2]]",
+                                        "[[tokens]]",  "[[confidence=0]]", "[[confidence=1.1]]", "[[confidence=x]]"};
   for (size_t i = 0; i < sizeof prompts / sizeof prompts[0]; i++) {
     heard h = {0};
     rh_run run = text_run(prompts[i]);
@@ -454,6 +517,9 @@ int main(void) {
       cmocka_unit_test(test_texts),
       cmocka_unit_test(test_no_end_goes_on_to_the_context),
       cmocka_unit_test(test_fail_at),
+      cmocka_unit_test(test_goes_on_after_a_prefix),
+      cmocka_unit_test(test_a_prefix_counts_as_prompt),
+      cmocka_unit_test(test_a_model_has_habits),
       cmocka_unit_test(test_bad_directives),
       cmocka_unit_test(test_prompts_are_counted),
       cmocka_unit_test(test_only_the_last_message_directs),

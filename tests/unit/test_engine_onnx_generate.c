@@ -369,6 +369,28 @@ static void texts_and_chats_become_tokens(void **state) {
   }
 }
 
+static void an_answer_is_gone_on_with(void **state) {
+  (void)state;
+  rh_engine *engine = load_decoder(kinds[0], 1, 0, 0);
+  const rh_message messages[] = {{.role = "user", .content = "w4 w5"}};
+  const rh_prompt prompts[] = {{.kind = RH_PROMPT_TEXT, .text = "<s> w1", .count = 6},
+                               {.kind = RH_PROMPT_TOKENS, .tokens = first, .count = 2},
+                               {.kind = RH_PROMPT_MESSAGES, .messages = messages, .count = 1}};
+  const int32_t chat[] = {BOS, 4, 5, 0, 2, 3};
+  rh_run what = run_of(NULL, 0);
+  what.prefix = " w2 w3";
+  for (size_t i = 0; i < 3; i++) {
+    heard h = {.stop_after = 5};
+    what.prompt = prompts[i];
+    begin_well(engine, &what, &h);
+    finish(engine);
+    assert_int_equal(h.count, 5);
+    if (i < 2) expect_greedy(engine, first, 4, &h);
+    if (i == 2) expect_greedy(engine, chat, 6, &h);
+  }
+  OPS->unload(engine);
+}
+
 static void what_is_told_of_a_decoder(void **state) {
   (void)state;
   EACH_KIND(kind) {
@@ -435,6 +457,7 @@ int main(void) {
       cmocka_unit_test(a_character_of_several_tokens_is_whole),
       cmocka_unit_test(bad_prompts_are_refused),
       cmocka_unit_test(texts_and_chats_become_tokens),
+      cmocka_unit_test(an_answer_is_gone_on_with),
       cmocka_unit_test(what_is_told_of_a_decoder),
       cmocka_unit_test(a_graph_that_cannot_be_driven_still_takes_tensors),
       cmocka_unit_test(unloading_ends_what_runs),

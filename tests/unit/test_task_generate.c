@@ -64,6 +64,7 @@ static rh_verdict on_event(void *ctx, const rh_event *event) {
       note_delta(r, event);
       if (r->deltas == r->wait_at_delta) return RH_WAIT;
       break;
+    case RH_EVENT_TOOL:
     case RH_EVENT_RESULT: break;
     case RH_EVENT_PROGRESS: r->progresses++; break;
     case RH_EVENT_USAGE:

@@ -83,6 +83,7 @@ static rh_verdict on_event(void *ctx, const rh_event *event) {
       r->error = event->as.error;
       break;
     case RH_EVENT_END: r->ends++; break;
+    case RH_EVENT_TOOL:
     case RH_EVENT_DELTA: fail_msg("a delta of a task that does not generate"); break;
   }
   return RH_GO;

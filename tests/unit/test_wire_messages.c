@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -233,6 +234,34 @@ static void test_run_with_tokens_and_text(void **state) {
   assert_int_equal(rh_run_read(&frame, f->arena, &back, &credit, NULL), RH_OK);
   assert_int_equal(back.prompt.kind, RH_PROMPT_TEXT);
   assert_int_equal(back.prompt.count, 0);
+  assert_null(back.prefix);
+}
+
+static void test_run_with_a_prefix(void **state) {
+  rh_fixture *f = *state;
+  rh_run run = {.task = RH_TASK_COMPLETE,
+                .request_id = "r",
+                .prompt = {.kind = RH_PROMPT_TEXT, .text = "Once", .count = 4},
+                .prefix = " upon\n\"ä\" "};
+  rh_generate_defaults(&run.generate);
+  rh_run back;
+  uint32_t credit = 0;
+  assert_int_equal(rh_run_write(&f->out, 1, &run, 1), RH_OK);
+  rh_frame frame = only_frame(f);
+  assert_int_equal(rh_run_read(&frame, f->arena, &back, &credit, NULL), RH_OK);
+  assert_string_equal(back.prefix, run.prefix);
+  assert_string_equal(back.prompt.text, "Once");
+
+  size_t length = (size_t)RH_PREFIX_BYTES_MAX + 1;
+  char *large = malloc(length + 1);
+  assert_non_null(large);
+  memset(large, 'x', length);
+  large[length] = '\0';
+  run.prefix = large;
+  rh_dynbuf_clear(&f->out);
+  assert_int_equal(rh_run_write(&f->out, 1, &run, 1), RH_TOO_LARGE);
+  assert_int_equal(f->out.length, 0);
+  free(large);
 }
 
 static const rh_infer *infer_there_and_back(rh_fixture *f, rh_task task, const rh_infer *infer) {
@@ -594,6 +623,7 @@ static void test_broken_messages(void **state) {
       "{\"task\":\"chat\",\"credit\":1,\"text\":\"x\"}",
       "{\"task\":\"chat\",\"credit\":1,\"text\":\"x\",\"generate\":{\"max_tokens\":-1}}",
       "{\"task\":\"chat\",\"credit\":1,\"text\":\"x\",\"generate\":{\"stop\":[1]}}",
+      "{\"task\":\"chat\",\"credit\":1,\"text\":\"x\",\"generate\":{},\"prefix\":1}",
   };
   for (size_t i = 0; i < sizeof bad_runs / sizeof bad_runs[0]; i++) {
     rh_frame frame = {
@@ -622,6 +652,7 @@ int main(void) {
       cmocka_unit_test(test_vram_is_optional_and_never_negative),
       cmocka_unit_test_setup_teardown(test_run_with_messages, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_run_with_tokens_and_text, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(test_run_with_a_prefix, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_run_with_items, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_run_with_tensors, set_up, tear_down),
       cmocka_unit_test_setup_teardown(test_results, set_up, tear_down),

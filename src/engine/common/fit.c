@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 const char *rh_prompt_param(const rh_prompt *prompt) {
   return prompt->kind == RH_PROMPT_MESSAGES ? "messages" : "prompt";
@@ -59,6 +60,21 @@ rh_status rh_prompt_take_tokens(const rh_context_size *size, const rh_run *run, 
     tokens[i] = prompt->tokens[i];
   }
   *count = (int64_t)prompt->count;
+  return RH_OK;
+}
+
+rh_status rh_prompt_join(const rh_run *run, const char *text, size_t length, rh_prompt_text *out, rh_error *error) {
+  *out = (rh_prompt_text){.text = text, .length = length};
+  size_t more = run->prefix ? strlen(run->prefix) : 0;
+  if (more == 0) return RH_OK;
+  if (length > SIZE_MAX - more - 1) {
+    return rh_fail_param(error, RH_TOO_LARGE, rh_prompt_param(&run->prompt), "the prompt is too large to be held");
+  }
+  char *whole = malloc(length + more + 1);
+  if (!whole) return rh_fail(error, RH_NO_MEMORY, "not enough memory for the prompt and the answer's beginning");
+  if (length > 0) memcpy(whole, text, length);
+  memcpy(whole + length, run->prefix, more + 1);
+  *out = (rh_prompt_text){.text = whole, .length = length + more, .owned = whole};
   return RH_OK;
 }
 

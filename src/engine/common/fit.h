@@ -26,6 +26,16 @@ rh_status rh_prompt_check_fit(const rh_context_size *size, const rh_run *run, in
 rh_status rh_prompt_take_tokens(const rh_context_size *size, const rh_run *run, int32_t *tokens, int64_t *count,
                                 rh_error *error);
 
+// What is to be tokenized for a prompt whose text (the template's generation prompt included) is `text`: the answer's
+// beginning stands right behind it, if the run has one. Both go to the tokenizer as one text, since a token may reach over
+// the seam. free(owned) afterwards, after a failure too.
+typedef struct rh_prompt_text {
+  const char *text;
+  size_t length;
+  char *owned;
+} rh_prompt_text;
+rh_status rh_prompt_join(const rh_run *run, const char *text, size_t length, rh_prompt_text *out, rh_error *error);
+
 // The end of every engine's way from a prompt to tokens, `status` being how it went so far: an empty prompt becomes `bos` (-1: the model
 // has none), both must fit, and `room` (room for a context, on the heap) becomes *tokens, or is freed after a failure.
 rh_status rh_prompt_settle(const rh_context_size *size, const rh_run *run, int32_t bos, rh_status status, int32_t *room,

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,9 +38,7 @@ struct rh_engine {
 struct rh_sequence {
   rh_sequence_listener listener;
   rh_fake_script script;  // its `text` is not used after the start: the prompt is gone by then
-  char *stream;           // a space and the text; read in a circle, beginning after the space
-  size_t stream_length;
-  size_t position;
+  rh_fake_speech speech;
   size_t slot;
   int64_t index;  // the next token's number
   int64_t prompt_tokens;
@@ -204,28 +203,21 @@ static rh_status read_prompt(const rh_engine *engine, const rh_prompt *prompt, i
   return rh_fail(error, RH_INTERNAL, "The run has a prompt of an unknown kind.");
 }
 
-static rh_sequence *sequence_new(const rh_fake_script *script) {
+static rh_sequence *sequence_new(const rh_fake_script *script, const char *prefix) {
   rh_sequence *sequence = calloc(1, sizeof *sequence);
-  char *stream = malloc(script->text_length + 1);
-  if (sequence == NULL || stream == NULL) {
+  if (sequence == NULL || !rh_fake_speech_open(&sequence->speech, script, prefix)) {
     free(sequence);
-    free(stream);
     return NULL;
   }
-  stream[0] = ' ';
-  memcpy(stream + 1, script->text, script->text_length);
   sequence->script = *script;
   sequence->script.text = NULL;
-  sequence->stream = stream;
-  sequence->stream_length = script->text_length + 1;
-  sequence->position = 1;
   return sequence;
 }
 
 static void release(rh_engine *engine, rh_sequence *sequence) {
   assert(engine->slots[sequence->slot] == sequence);
   engine->slots[sequence->slot] = NULL;
-  free(sequence->stream);
+  rh_fake_speech_close(&sequence->speech);
   free(sequence);
 }
 
@@ -238,8 +230,10 @@ static rh_status fake_start(rh_engine *engine, const rh_run *run, const rh_seque
   const char *script_text = NULL;
   rh_fake_script script;
   rh_status status = read_prompt(engine, &run->prompt, prompt_tokens, &script_text, error);
-  if (status == RH_OK) status = rh_fake_script_parse(script_text, &script, error);
+  if (status == RH_OK) status = rh_fake_script_parse(script_text, &engine->model.usual, &script, error);
   if (status != RH_OK) return status;
+  if (run->prefix != NULL) *prompt_tokens += count_words(run->prefix);
+  if (run->generate.ignore_eos) script.end = false;
   if (*prompt_tokens >= engine->model.context) {
     return rh_fail(error, RH_CONTEXT_OVERFLOW,
                    "The prompt has %lld tokens, but the model's context holds %lld, the answer included.",
@@ -249,9 +243,8 @@ static rh_status fake_start(rh_engine *engine, const rh_run *run, const rh_seque
   while (slot < (size_t)engine->model.slots && engine->slots[slot] != NULL) slot++;
   if (slot == (size_t)engine->model.slots) return rh_fail(error, RH_AGAIN, "All slots are taken.");
 
-  rh_sequence *sequence = sequence_new(&script);
+  rh_sequence *sequence = sequence_new(&script, run->prefix);
   if (sequence == NULL) return rh_fail(error, RH_NO_MEMORY, "There is no memory for one more run.");
-  if (run->generate.ignore_eos) sequence->script.end = false;
   sequence->listener = *listener;
   sequence->slot = slot;
   sequence->prompt_tokens = *prompt_tokens;
@@ -286,24 +279,6 @@ static bool advance_prompt(rh_engine *engine, rh_sequence *sequence) {
   return true;
 }
 
-static bool text_is_over(const rh_sequence *sequence) {
-  if (!sequence->script.end) return false;
-  if (sequence->script.tokens >= 0) return sequence->index >= sequence->script.tokens;
-  return sequence->position == sequence->stream_length;
-}
-
-static void next_piece(rh_sequence *sequence, const char **bytes, size_t *length) {
-  if (sequence->position == sequence->stream_length) sequence->position = 0;
-  size_t start = sequence->position;
-  size_t end = start + 1;
-  if (!sequence->script.bytewise) {
-    while (end < sequence->stream_length && sequence->stream[end] != ' ') end++;
-  }
-  sequence->position = end;
-  *bytes = sequence->stream + start;
-  *length = end - start;
-}
-
 static bool play_faults(rh_sequence *sequence) {
   const rh_fake_script *script = &sequence->script;
   if (sequence->index == 0) rh_fake_crash_unless_exists(script->crash_once);
@@ -319,7 +294,8 @@ static bool play_faults(rh_sequence *sequence) {
 // One token. False when the sequence is over.
 static bool produce(rh_engine *engine, rh_sequence *sequence) {
   if (!play_faults(sequence)) return false;
-  rh_token token = {.id = (int32_t)(sequence->index & INT32_MAX), .bytes = "", .end = text_is_over(sequence)};
+  rh_token token = {
+      .id = (int32_t)(sequence->index & INT32_MAX), .bytes = "", .end = rh_fake_speech_over(&sequence->speech)};
   if (token.end) {
     (void)sequence->listener.token(sequence->listener.ctx, &token);
     return false;
@@ -328,9 +304,10 @@ static bool produce(rh_engine *engine, rh_sequence *sequence) {
     sequence->listener.context_full(sequence->listener.ctx);
     return false;
   }
-  next_piece(sequence, &token.bytes, &token.length);
+  rh_fake_speech_next(&sequence->speech, &token.bytes, &token.length);
   if (sequence->top_logprobs >= 0) {
-    token.logprob = -0.5f;
+    double confidence = sequence->script.confidence;
+    token.logprob = confidence > 0 ? (float)log(confidence) : -0.5f;
     token.top = engine->alts;
     token.top_count = (size_t)sequence->top_logprobs;
     if (token.top_count > RH_TOP_LOGPROBS_MAX) token.top_count = RH_TOP_LOGPROBS_MAX;
@@ -350,7 +327,7 @@ static rh_status fake_step(rh_engine *engine, bool *worked, rh_error *error) {
     if (advance_prompt(engine, sequence)) *worked = true;
     if (sequence->prompt_done < sequence->prompt_tokens) continue;
     // The end token is not worth a pause: it would only make every test one delay longer.
-    if (now < sequence->due_ns && !text_is_over(sequence)) continue;
+    if (now < sequence->due_ns && !rh_fake_speech_over(&sequence->speech)) continue;
     *worked = true;
     sequence->due_ns = now + (uint64_t)sequence->script.delay_ms * RH_NS_PER_MS;
     if (!produce(engine, sequence)) release(engine, sequence);

@@ -14,7 +14,7 @@
 #define VALUE_MAX INT64_C(1000000000)
 #define BYTES_MAX (INT64_C(1) << 40)
 
-typedef enum key_type { KEY_INT, KEY_BOOL, KEY_FILE, KEY_BYTES, KEY_TASK, KEY_LABELS } key_type;
+typedef enum key_type { KEY_INT, KEY_BOOL, KEY_FILE, KEY_BYTES, KEY_TASK, KEY_LABELS, KEY_SHARE } key_type;
 
 typedef struct key {
   const char *name;
@@ -45,6 +45,12 @@ static const key model_keys[] = {
     {"template", KEY_BOOL, offsetof(rh_fake_model, has_template)},
     {"load_crash_once", KEY_FILE, offsetof(rh_fake_model, load_crash_once)},
     {"load_fail_once", KEY_FILE, offsetof(rh_fake_model, load_fail_once)},
+    {"delay_ms", KEY_INT, offsetof(rh_fake_model, usual.delay_ms)},
+    {"first_delay_ms", KEY_INT, offsetof(rh_fake_model, usual.first_delay_ms)},
+    {"fail_at", KEY_INT, offsetof(rh_fake_model, usual.fail_at)},
+    {"crash_at", KEY_INT, offsetof(rh_fake_model, usual.crash_at)},
+    {"hang_at", KEY_INT, offsetof(rh_fake_model, usual.hang_at)},
+    {"confidence", KEY_SHARE, offsetof(rh_fake_model, usual.confidence)},
     {NULL, KEY_INT, 0},
 };
 
@@ -55,6 +61,7 @@ static const key script_keys[] = {
     {"fail_at", KEY_INT, offsetof(rh_fake_script, fail_at)},
     {"crash_at", KEY_INT, offsetof(rh_fake_script, crash_at)},
     {"hang_at", KEY_INT, offsetof(rh_fake_script, hang_at)},
+    {"confidence", KEY_SHARE, offsetof(rh_fake_script, confidence)},
     {"end", KEY_BOOL, offsetof(rh_fake_script, end)},
     {"bytewise", KEY_BOOL, offsetof(rh_fake_script, bytewise)},
     {"crash_once", KEY_FILE, offsetof(rh_fake_script, crash_once)},
@@ -102,6 +109,17 @@ static bool read_text(span text, char *out, size_t size) {
   return true;
 }
 
+// Over 0 up to 1.
+static bool read_share(span text, double *out) {
+  char digits[24];
+  if (!read_text(text, digits, sizeof digits) || strspn(digits, "0123456789.") != text.length) return false;
+  char *end = NULL;
+  double value = strtod(digits, &end);
+  if (*end != '\0' || !(value > 0 && value <= 1)) return false;
+  *out = value;
+  return true;
+}
+
 static bool read_task(span text, rh_task *out) {
   char name[32];
   if (!read_text(text, name, sizeof name)) return false;
@@ -123,6 +141,7 @@ static bool read_value(key_type type, span text, char *target) {
     case KEY_TASK: return read_task(text, (rh_task *)(void *)target);
     case KEY_LABELS: return read_text(text, target, sizeof((rh_fake_model *)NULL)->labels);
     case KEY_BYTES: return read_bytes(text, (int64_t *)(void *)target);
+    case KEY_SHARE: return read_share(text, (double *)(void *)target);
   }
   return false;
 }
@@ -143,6 +162,15 @@ static rh_status read_pair(const key *keys, span pair, void *target, rh_status w
                  name.at);
 }
 
+static const rh_fake_script plain = {
+    .tokens = -1,
+    .first_delay_ms = -1,
+    .fail_at = -1,
+    .crash_at = -1,
+    .hang_at = -1,
+    .end = true,
+};
+
 rh_status rh_fake_model_parse(const char *path, const rh_load_options *options, rh_fake_model *out, rh_error *error) {
   *out = (rh_fake_model){
       .slots = options->slots > 0 ? options->slots : -1,
@@ -152,6 +180,7 @@ rh_status rh_fake_model_parse(const char *path, const rh_load_options *options, 
       .task = RH_TASK_COMPLETE,
       .dims = 8,
       .normalize = true,
+      .usual = plain,
   };
   if (path == NULL || !rh_text_starts_with(path, "fake:")) {
     return rh_fail(error, RH_LOAD_FAILED, "The fake engine loads only paths that begin with \"fake:\".");
@@ -194,15 +223,8 @@ static rh_status read_directive(span inside, rh_fake_script *out, rh_error *erro
   return RH_OK;
 }
 
-rh_status rh_fake_script_parse(const char *prompt, rh_fake_script *out, rh_error *error) {
-  *out = (rh_fake_script){
-      .tokens = -1,
-      .first_delay_ms = -1,
-      .fail_at = -1,
-      .crash_at = -1,
-      .hang_at = -1,
-      .end = true,
-  };
+rh_status rh_fake_script_parse(const char *prompt, const rh_fake_script *usual, rh_fake_script *out, rh_error *error) {
+  *out = usual != NULL ? *usual : plain;
   const char *at = prompt;
   while (at != NULL && (at = strstr(at, "[[")) != NULL) {
     const char *close = strstr(at + 2, "]]");

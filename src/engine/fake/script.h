@@ -18,6 +18,21 @@
 #define RH_FAKE_LABELS_MAX 32
 #define RH_FAKE_TEXT_DEFAULT "This is the fake engine speaking; it repeats itself."
 
+typedef struct rh_fake_script {
+  int64_t tokens;  // -1 = the text once
+  int64_t delay_ms;
+  int64_t first_delay_ms;  // -1 = as delay_ms
+  int64_t fail_at;         // -1 = never, also below
+  int64_t crash_at;
+  int64_t hang_at;
+  double confidence;  // each token's probability; 0 = not said
+  bool end;
+  bool bytewise;
+  char crash_once[RH_FAKE_FILE_MAX];
+  const char *text;  // points into the prompt or at the default text; not NUL-terminated
+  size_t text_length;
+} rh_fake_script;
+
 typedef struct rh_fake_model {
   int64_t slots;
   int64_t context;
@@ -36,29 +51,35 @@ typedef struct rh_fake_model {
   char labels[256];  // "cat/dog"; empty = the task's own
   char load_crash_once[RH_FAKE_FILE_MAX];
   char load_fail_once[RH_FAKE_FILE_MAX];
+  rh_fake_script usual;  // how a run goes where its prompt does not say it
 } rh_fake_model;
-
-typedef struct rh_fake_script {
-  int64_t tokens;  // -1 = the text once
-  int64_t delay_ms;
-  int64_t first_delay_ms;  // -1 = as delay_ms
-  int64_t fail_at;         // -1 = never, also below
-  int64_t crash_at;
-  int64_t hang_at;
-  bool end;
-  bool bytewise;
-  char crash_once[RH_FAKE_FILE_MAX];
-  const char *text;  // points into the prompt or at the default text; not NUL-terminated
-  size_t text_length;
-} rh_fake_script;
 
 // `options` gives what the path leaves open. RH_LOAD_FAILED names the wrong key.
 rh_status rh_fake_model_parse(const char *path, const rh_load_options *options, rh_fake_model *out,
                               rh_error *error) RH_MUST_CHECK;
 
-// All directives of `prompt` (may be NULL), the later winning. Brackets that are never closed are plain text.
-// RH_INVALID names the wrong key. `out->text` lives as long as `prompt`.
-rh_status rh_fake_script_parse(const char *prompt, rh_fake_script *out, rh_error *error) RH_MUST_CHECK;
+// All directives of `prompt` (may be NULL), the later winning, over those of `usual` (NULL = none). Brackets that are
+// never closed are plain text. RH_INVALID names the wrong key. `out->text` lives as long as `prompt`.
+rh_status rh_fake_script_parse(const char *prompt, const rh_fake_script *usual, rh_fake_script *out,
+                               rh_error *error) RH_MUST_CHECK;
+
+// --- what a model that generates says (speech.c) -------------------------------------------------------------------
+
+// The script's text, read in a circle.
+typedef struct rh_fake_speech {
+  char *stream;  // a space and the text; reading begins after the space
+  size_t length;
+  size_t position;
+  int64_t said;    // pieces, those before the run's first token included
+  int64_t tokens;  // of the script
+  bool end, bytewise;
+} rh_fake_speech;
+
+// Goes on after `prefix` (may be NULL) when the speech begins so, else at its beginning. False = no memory.
+bool rh_fake_speech_open(rh_fake_speech *speech, const rh_fake_script *script, const char *prefix);
+void rh_fake_speech_close(rh_fake_speech *speech);
+bool rh_fake_speech_over(const rh_fake_speech *speech);
+void rh_fake_speech_next(rh_fake_speech *speech, const char **bytes, size_t *length);
 
 // --- models that do not generate (infer.c) -------------------------------------------------------------------------
 

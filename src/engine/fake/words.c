@@ -76,7 +76,7 @@ static rh_status directive_id(rh_fake_infer *infer, const char *text, size_t len
   }
   rh_fake_directive *made = &directives[infer->directive_count];
   *made = (rh_fake_directive){.text = copy, .length = length};
-  rh_status status = rh_fake_script_parse(copy, &made->script, error);
+  rh_status status = rh_fake_script_parse(copy, NULL, &made->script, error);
   if (status != RH_OK) {
     free(copy);
     return status;

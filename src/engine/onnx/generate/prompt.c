@@ -11,7 +11,8 @@
 #define ELSEWHERE "send a plain prompt to /v1/completions, or raw:true to /generate"
 #define CHAT_BYTES_MAX ((size_t)64 << 20)
 
-// Text may spell special tokens, as with every engine. A chat template writes the begin of a text itself.
+// Text may spell special tokens, as with every engine. A chat template writes the begin of a text itself. Adds to the
+// `*count` tokens that are there.
 static rh_status tokenize(rh_engine *engine, const rh_run *run, const char *text, size_t length, bool add_special,
                           int32_t *tokens, int64_t *count, rh_error *error) {
   rh_generator *generator = engine->generator;
@@ -19,8 +20,8 @@ static rh_status tokenize(rh_engine *engine, const rh_run *run, const char *text
   rh_encoding *encoding = generator->encoding;
   rh_status status = rh_tokenizer_encode(generator->tokenizer, text, length, NULL, 0, &options, encoding, error);
   if (status != RH_OK) return status;
-  if (encoding->count >= (size_t)generator->size.tokens) {
-    return rh_prompt_overflow(&generator->size, run, (int64_t)encoding->count, "", error);
+  if (encoding->count >= (size_t)(generator->size.tokens - *count)) {
+    return rh_prompt_overflow(&generator->size, run, *count + (int64_t)encoding->count, "", error);
   }
   for (size_t i = 0; i < encoding->count; i++) {
     // A token that the graph has no row for would make it read beside its table.
@@ -29,10 +30,28 @@ static rh_status tokenize(rh_engine *engine, const rh_run *run, const char *text
                            "the tokenizer of %s makes token %d of the prompt, but the graph knows tokens 0 to %d only",
                            engine->name, encoding->ids[i], generator->size.vocabulary - 1);
     }
-    tokens[i] = encoding->ids[i];
+    tokens[*count + (int64_t)i] = encoding->ids[i];
   }
-  *count = (int64_t)encoding->count;
+  *count += (int64_t)encoding->count;
   return RH_OK;
+}
+
+// The prompt's text and the answer's beginning after it.
+static rh_status tokenize_joined(rh_engine *engine, const rh_run *run, const char *text, size_t length,
+                                 bool add_special, int32_t *tokens, int64_t *count, rh_error *error) {
+  rh_prompt_text whole;
+  rh_status status = rh_prompt_join(run, text, length, &whole, error);
+  if (status == RH_OK) {
+    status = tokenize(engine, run, whole.text, whole.length, add_special, tokens, count, error);
+  }
+  free(whole.owned);
+  return status;
+}
+
+static rh_status from_tokens(rh_engine *engine, const rh_run *run, int32_t *tokens, int64_t *count, rh_error *error) {
+  rh_status status = rh_prompt_take_tokens(&engine->generator->size, run, tokens, count, error);
+  if (status != RH_OK || !run->prefix || !run->prefix[0]) return status;
+  return tokenize(engine, run, run->prefix, strlen(run->prefix), false, tokens, count, error);
 }
 
 static rh_status from_messages(rh_engine *engine, const rh_run *run, int32_t *tokens, int64_t *count, rh_error *error) {
@@ -52,7 +71,7 @@ static rh_status from_messages(rh_engine *engine, const rh_run *run, int32_t *to
   rh_dynbuf_init(&text, CHAT_BYTES_MAX);
   rh_status status = rh_chat_render(generator->chat_template, prompt->messages, prompt->count, &names, &text, error);
   if (status == RH_OK) {
-    status = tokenize(engine, run, rh_dynbuf_data(&text), text.length, false, tokens, count, error);
+    status = tokenize_joined(engine, run, rh_dynbuf_data(&text), text.length, false, tokens, count, error);
   }
   rh_dynbuf_free(&text);
   return status;
@@ -67,8 +86,10 @@ rh_status rh_gen_prompt(rh_engine *engine, const rh_run *run, int32_t **tokens, 
   rh_status status = RH_INTERNAL;
   switch (prompt->kind) {
     case RH_PROMPT_MESSAGES: status = from_messages(engine, run, room, count, error); break;
-    case RH_PROMPT_TEXT: status = tokenize(engine, run, prompt->text, prompt->count, true, room, count, error); break;
-    case RH_PROMPT_TOKENS: status = rh_prompt_take_tokens(size, run, room, count, error); break;
+    case RH_PROMPT_TEXT:
+      status = tokenize_joined(engine, run, prompt->text, prompt->count, true, room, count, error);
+      break;
+    case RH_PROMPT_TOKENS: status = from_tokens(engine, run, room, count, error); break;
   }
   int32_t bos = rh_tokenizer_facts_of(engine->generator->tokenizer)->bos;
   return rh_prompt_settle(size, run, bos, status, room, tokens, count, error);

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From what a request says to the members that may answer it, in order: names, experiments, the router, the key's rights.
+//
+// A request that names a model of this machine, while nothing is configured that could change that, takes the short way: no
+// snapshot, no decision. Loop thread only; keeps nothing.
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "flow/fit.h"
+#include "gateway/internal.h"
+
+uint32_t rh_way_needs(const rh_request *request) {
+  uint32_t ability = RH_ABILITY_OTHER;
+  if (request->task == RH_TASK_CHAT) ability = RH_ABILITY_CHAT;
+  if (request->task == RH_TASK_COMPLETE) ability = RH_ABILITY_COMPLETE;
+  if (request->task == RH_TASK_EMBED) ability = RH_ABILITY_EMBED;
+  return request->needs | ability;
+}
+
+uint32_t rh_gateway_chance(rh_gateway *gateway) {
+  // xorshift64*: G. Marsaglia, "Xorshift RNGs" (2003), with S. Vigna's multiplier. Chance for spreading load, not for secrets.
+  gateway->chance ^= gateway->chance >> 12;
+  gateway->chance ^= gateway->chance << 25;
+  gateway->chance ^= gateway->chance >> 27;
+  return (uint32_t)((gateway->chance * UINT64_C(2685821657736338717)) >> 32);
+}
+
+// --- abilities of this machine's models ----------------------------------------------------------------------------
+
+static rh_status check_abilities(const rh_request *request, const char *model, rh_error *error) {
+  if (request->needs & RH_NEEDS_TOOLS) {
+    return rh_fail_param(error, RH_UNSUPPORTED, "tools", "the model \"%s\" cannot use tools", model);
+  }
+  if (request->needs & RH_NEEDS_IMAGES) {
+    return rh_fail_param(error, RH_UNSUPPORTED, "messages", "the model \"%s\" cannot see images", model);
+  }
+  if (request->needs & RH_NEEDS_JSON) {
+    return rh_fail_param(error, RH_UNSUPPORTED, "response_format", "the model \"%s\" cannot promise JSON answers",
+                         model);
+  }
+  return RH_OK;
+}
+
+// --- what a name means ---------------------------------------------------------------------------------------------
+
+typedef enum name_kind { NAME_ROUTED, NAME_GROUP, NAME_SEAT, NAME_LOCAL } name_kind;
+
+typedef struct meaning {
+  name_kind kind;
+  rh_seat *seat;        // SEAT, LOCAL
+  rh_resolution local;  // LOCAL
+} meaning;
+
+static bool is_open_name(const char *name) {
+  return name == NULL || name[0] == '\0' || strcmp(name, "auto") == 0 || strcmp(name, "default") == 0;
+}
+
+static rh_status no_seat(const char *name, rh_error *error) {
+  return rh_fail_param(error, RH_UNAVAILABLE, "model",
+                       "no room to remember one more model name (\"%.100s\"); there are %d", name, RH_SEATS_MAX);
+}
+
+static rh_status find_local(rh_gateway *gateway, const char *name, meaning *out, rh_error *error) {
+  rh_status status = rh_manager_resolve(gateway->manager, name, &out->local, error);
+  if (status != RH_OK) return status;
+  const char *model = rh_served_spec(out->local.served)->name;
+  out->kind = NAME_LOCAL;
+  out->seat = rh_seat_find(gateway, "local", model);
+  return out->seat != NULL ? RH_OK : no_seat(model, error);
+}
+
+// "provider/model", where the first part is a provider of the configuration.
+static rh_status find_prefixed(rh_gateway *gateway, const char *name, meaning *out, rh_error *error) {
+  char provider[RH_PROVIDER_NAME_MAX + 1];
+  const char *slash = strchr(name, '/');
+  size_t length = slash != NULL ? (size_t)(slash - name) : 0;
+  if (length == 0 || length >= sizeof provider || slash[1] == '\0') return RH_NOT_FOUND;
+  memcpy(provider, name, length);
+  provider[length] = '\0';
+  const rh_provider_spec *spec = rh_gateway_find_spec(gateway, provider);
+  bool ours = spec != NULL ? spec->in_process : strcmp(provider, "local") == 0;
+  if (spec == NULL && !ours) return RH_NOT_FOUND;
+  const char *model = spec != NULL ? rh_provider_spec_model(spec, slash + 1) : slash + 1;
+  if (ours) return find_local(gateway, model, out, error);
+  out->kind = NAME_SEAT;
+  out->seat = rh_seat_find(gateway, provider, model);
+  return out->seat != NULL ? RH_OK : no_seat(name, error);
+}
+
+// A provider's own name for a model, listed in its configuration.
+static rh_seat *find_listed(const rh_gateway *gateway, const char *name) {
+  for (size_t i = 0; i < gateway->seat_count; i++) {
+    rh_seat *seat = gateway->seats[i];
+    if (seat->listed && strcmp(seat->model, name) == 0) return seat;
+  }
+  return NULL;
+}
+
+static rh_status find_meaning(rh_gateway *gateway, const char *name, meaning *out, rh_error *error) {
+  *out = (meaning){.kind = NAME_ROUTED};
+  rh_policy *policy = gateway->config->policy;
+  bool remote = gateway->config->provider_count > 0;
+  if (is_open_name(name) && (rh_policy_is_set(policy) || (remote && name != NULL && strcmp(name, "auto") == 0))) {
+    return RH_OK;
+  }
+  if (name != NULL && rh_policy_has_group(policy, name)) {
+    out->kind = NAME_GROUP;
+    return RH_OK;
+  }
+  rh_error local = {0};
+  if (find_local(gateway, name, out, &local) == RH_OK) return RH_OK;
+  if (!is_open_name(name) && remote) {
+    rh_status status = find_prefixed(gateway, name, out, error);
+    if (status != RH_NOT_FOUND) return status;
+    out->seat = find_listed(gateway, name);
+    out->kind = NAME_SEAT;
+    if (out->seat != NULL) return RH_OK;
+  }
+  // A machine without models of its own, but with providers: what names nothing is routed to them.
+  if (is_open_name(name) && remote) {
+    out->kind = NAME_ROUTED;
+    return RH_OK;
+  }
+  if (error != NULL) *error = local;
+  return local.status;
+}
+
+// --- the way -------------------------------------------------------------------------------------------------------
+
+static bool may_use(const rh_caller *caller, const rh_seat *seat) {
+  if (caller->key == NULL) return true;
+  if (rh_key_may_use(caller->key, seat->model)) return true;
+  char label[RH_PROVIDER_NAME_MAX + RH_MODEL_NAME_MAX + 2];
+  (void)snprintf(label, sizeof label, "%s/%s", seat->provider, seat->model);
+  return rh_key_may_use(caller->key, label);
+}
+
+static rh_status forbid_model(const rh_caller *caller, const char *model, rh_error *error) {
+  return rh_fail_param(error, RH_FORBIDDEN, "model", "the key %s may not use the model \"%.100s\"", caller->key->id,
+                       model);
+}
+
+static void fill_features(const rh_request *request, const rh_caller *caller, rh_features *out) {
+  const char *key = caller->key != NULL ? caller->key->id : NULL;
+  rh_features_extract(request, key, rh_clock_wall_s(), out);
+  if (caller->key != NULL && caller->key->local_only) out->local_only = true;
+}
+
+static rh_status short_way(const rh_request *request, const rh_caller *caller, const meaning *means, rh_way *out,
+                           rh_error *error) {
+  rh_served *served = means->local.served;
+  const char *model = rh_served_spec(served)->name;
+  // A model that was loaded once need not be loaded again to say that it is for something else.
+  const rh_model_info *info = rh_member_info(rh_served_member(served));
+  rh_status status = check_abilities(request, model, error);
+  if (status == RH_OK && info != NULL) status = rh_task_check(request->task, info, model, error);
+  if (status != RH_OK) return status;
+  if (!may_use(caller, means->seat)) return forbid_model(caller, model, error);
+  out->seats[0] = means->seat;
+  out->count = 1;
+  out->rule = -1;
+  out->confidence = 1;
+  out->features.local_only = request->hints.local_only || request->hints.privacy == RH_PRIVACY_HIGH ||
+                             (caller->key != NULL && caller->key->local_only);
+  rh_text_copy(out->reason, sizeof out->reason, means->local.reason);
+  return RH_OK;
+}
+
+static void fill_question(rh_gateway *gateway, const rh_request *request, const rh_caller *caller,
+                          const rh_features *features, rh_route_question *out) {
+  *out = (rh_route_question){
+      .features = features,
+      .members = gateway->members,
+      .member_count = gateway->member_count,
+      .prefer_backend = request->prefer_backend,
+      .needs = rh_way_needs(request),
+      .now_ns = rh_clock_now_ns(),
+      .chance = rh_gateway_chance(gateway),
+      .header = caller->header,
+      .header_ctx = caller->header_ctx,
+  };
+}
+
+// What the question says of a name; `label` holds a pinned one.
+static void pin(const meaning *means, const char *name, char *label, size_t size, rh_route_question *question) {
+  if (means->kind == NAME_GROUP) question->group = name;
+  if (means->seat == NULL || (means->kind != NAME_SEAT && means->kind != NAME_LOCAL)) return;
+  (void)snprintf(label, size, "%s/%s", means->seat->provider, means->seat->model);
+  question->pinned = label;
+}
+
+// Two seats may be one model ("local" and an in-process provider's): it need not be tried twice.
+static bool is_twin(const rh_gateway *gateway, const rh_seat *a, const rh_seat *b) {
+  if (a == b) return true;
+  if (!rh_seat_in_process(a) || !rh_seat_in_process(b)) return false;
+  rh_resolution first, second;
+  rh_error ignored;
+  if (rh_manager_resolve(gateway->manager, a->model, &first, &ignored) != RH_OK) return false;
+  return rh_manager_resolve(gateway->manager, b->model, &second, &ignored) == RH_OK && first.served == second.served;
+}
+
+static void add_seat(const rh_gateway *gateway, const rh_caller *caller, rh_seat *seat, rh_way *out) {
+  for (size_t i = 0; i < out->count; i++) {
+    if (is_twin(gateway, out->seats[i], seat)) return;
+  }
+  if (may_use(caller, seat)) out->seats[out->count++] = seat;
+}
+
+static rh_status long_way(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, const meaning *means,
+                          const char *name, rh_way *out, rh_error *error) {
+  char label[RH_PROVIDER_NAME_MAX + RH_MODEL_NAME_MAX + 2];
+  rh_route_question question;
+  rh_plan plan;
+  rh_status status = rh_seats_snapshot(gateway, means->seat, rh_clock_now_ns(), error);
+  if (status != RH_OK) return status;
+  fill_question(gateway, request, caller, &out->features, &question);
+  pin(means, name, label, sizeof label, &question);
+  status = rh_route_decide(gateway->config->policy, &question, &plan, error);
+  if (status == RH_NOT_FOUND) {
+    // A model may have come, or an alias moved, since names were looked up.
+    rh_gateway_resolve_names(gateway);
+    status = rh_route_decide(gateway->config->policy, &question, &plan, error);
+  }
+  if (status != RH_OK) return status;
+  for (size_t i = 0; i < plan.count; i++) add_seat(gateway, caller, gateway->member_seats[plan.entries[i].member], out);
+  if (out->count == 0)
+    return forbid_model(caller, plan.count > 0 ? gateway->members[plan.entries[0].member].model : "", error);
+  out->routed = means->kind == NAME_ROUTED || means->kind == NAME_GROUP;
+  out->rule = plan.rule;
+  out->strategy = plan.strategy;
+  out->confidence = plan.confidence;
+  out->cascade_min = plan.cascade_min;
+  rh_text_copy(out->reason, sizeof out->reason, means->kind == NAME_LOCAL ? means->local.reason : plan.reason);
+  return RH_OK;
+}
+
+static void take_part(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, rh_way *out) {
+  if (rh_experiments_count(gateway->experiments) == 0) return;
+  const char *name = is_open_name(request->model) ? "auto" : request->model;
+  uint64_t chance = (uint64_t)rh_gateway_chance(gateway) << 32 | rh_gateway_chance(gateway);
+  rh_experiment_assign(gateway->experiments, name, caller->key != NULL ? caller->key->id : NULL, request->session,
+                       chance, &out->experiment);
+}
+
+rh_status rh_way_for_arm(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, rh_way *out,
+                         rh_error *error) {
+  meaning means;
+  memset(out, 0, sizeof *out);
+  rh_status status = find_meaning(gateway, request->model, &means, error);
+  if (status != RH_OK) return status;
+  fill_features(request, caller, &out->features);
+  return long_way(gateway, request, caller, &means, request->model, out, error);
+}
+
+// The arm's model in place of the asked one; the reason says so.
+static rh_status experiment_way(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, rh_way *out) {
+  rh_assignment part = out->experiment;
+  rh_request wanted = *request;
+  wanted.model = part.model;
+  rh_error ignored = {0};
+  rh_status status = rh_way_for_arm(gateway, &wanted, caller, out, &ignored);
+  if (status != RH_OK) return status;
+  out->experiment = part;
+  (void)snprintf(out->reason, sizeof out->reason, "experiment %s, arm %s", rh_experiment_name(part.experiment),
+                 part.arm_name);
+  return RH_OK;
+}
+
+rh_status rh_gateway_find_way(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, rh_way *out,
+                              rh_error *error) {
+  meaning means;
+  memset(out, 0, sizeof *out);
+  take_part(gateway, request, caller, out);
+  if (out->experiment.experiment != NULL) {
+    if (experiment_way(gateway, request, caller, out) == RH_OK) return RH_OK;
+    // An arm that cannot serve must not cost the request; it takes part no longer.
+    memset(out, 0, sizeof *out);
+  }
+  rh_status status = find_meaning(gateway, request->model, &means, error);
+  if (status != RH_OK) return status;
+  bool plain = means.kind == NAME_LOCAL && !rh_policy_is_set(gateway->config->policy);
+  bool logged = gateway->ledger != NULL && rh_ledger_logs_decisions(gateway->ledger);
+  // On the short way nobody asks for the features but the decision log.
+  if (!plain || logged) fill_features(request, caller, &out->features);
+  return plain ? short_way(request, caller, &means, out, error)
+               : long_way(gateway, request, caller, &means, request->model, out, error);
+}
+
+rh_status rh_way_ask(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, const char *name,
+                     rh_features *features, rh_route_question *out, rh_error *error) {
+  static char label[RH_PROVIDER_NAME_MAX + RH_MODEL_NAME_MAX + 2];  // one decision at a time, as the snapshot
+  meaning means;
+  rh_status status = find_meaning(gateway, name, &means, error);
+  if (status == RH_OK) status = rh_seats_snapshot(gateway, means.seat, rh_clock_now_ns(), error);
+  if (status != RH_OK) return status;
+  fill_features(request, caller, features);
+  fill_question(gateway, request, caller, features, out);
+  pin(&means, name, label, sizeof label, out);
+  return RH_OK;
+}
+
+void rh_way_describe_first(rh_gateway *gateway, const rh_way *way, rh_work_facts *out) {
+  const rh_seat *seat = way->seats[0];
+  rh_resolution found;
+  rh_error ignored;
+  *out = (rh_work_facts){
+      .provider = seat->remote != NULL ? seat->provider : "local", .model = seat->model, .fallback = ""};
+  if (seat->remote != NULL || rh_manager_resolve(gateway->manager, seat->model, &found, &ignored) != RH_OK) return;
+  out->served = found.served;
+  out->model = rh_served_spec(found.served)->name;
+  out->info = rh_member_info(rh_served_member(found.served));
+}
+
+rh_status rh_way_identity(rh_gateway *gateway, const rh_way *way, char *out, size_t size) {
+  const rh_seat *seat = way->seats[0];
+  rh_resolution found;
+  int length;
+  if (seat->remote != NULL) {
+    length = snprintf(out, size, "%s\n%s\n%s", seat->provider, seat->spec->base_url, seat->model);
+  } else {
+    rh_status status = rh_manager_resolve(gateway->manager, seat->model, &found, NULL);
+    if (status != RH_OK) return status;
+    const rh_model_spec *spec = rh_served_spec(found.served);
+    length = snprintf(out, size, "local\n%s\n%s\n%lld", spec->name, spec->path, (long long)spec->modified_s);
+  }
+  return length > 0 && (size_t)length < size ? RH_OK : RH_TOO_LARGE;
+}

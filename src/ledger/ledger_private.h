@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the ledger's files share: the ring between the loop's thread and the ledger's, its statements, its questions and the
+// decision log. Nobody outside src/ledger and its tests includes this.
+#ifndef RH_LEDGER_LEDGER_PRIVATE_H
+#define RH_LEDGER_LEDGER_PRIVATE_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+
+#include "base/dynbuf.h"
+#include "base/list.h"
+#include "ledger/database.h"
+#include "ledger/ledger.h"
+
+#define RH_LEDGER_BATCH 4096                                  // records in one transaction
+#define RH_LEDGER_FLUSH_MAX_NS (UINT64_C(800) * 1000 * 1000)  // leaves 200 ms of the promised second for the writing
+#define RH_LEDGER_QUESTIONS_MAX 256                           // that wait
+#define RH_LEDGER_DECISION_WAIT_MAX ((size_t)8 << 20)         // bytes of lines that wait
+#define RH_LEDGER_DECISION_LINE_MAX ((size_t)256 << 10)
+#define RH_LEDGER_COMMENT_MAX 2000
+
+// decision_log.c: whole lines appended to a file that several daemons may share. The ledger's thread.
+typedef struct rh_decision_log rh_decision_log;
+rh_decision_log *rh_decision_log_new(const char *path, uint64_t bytes_max, int64_t files);  // NULL: no memory
+void rh_decision_log_free(rh_decision_log *log);
+// `lines` ends with a newline. On failure `*lost` lines were not written; what was written are whole lines.
+rh_status rh_decision_log_write(rh_decision_log *log, const char *lines, size_t length, uint64_t *lost,
+                                rh_error *error) RH_MUST_CHECK;
+// Opens the file, so that a mistake in its path is told at the start.
+rh_status rh_decision_log_try(rh_decision_log *log, rh_error *error) RH_MUST_CHECK;
+
+typedef enum rh_question_kind { RH_ASK_USAGE, RH_ASK_SPENT, RH_ASK_QUALITY, RH_ASK_FEEDBACK } rh_question_kind;
+
+// Made and freed on the loop's thread. Between, it is in `asked` or with the ledger's thread, then in `answered`.
+struct rh_ledger_question {
+  rh_list_node node;
+  rh_question_kind kind;
+  rh_ledger_done done;  // the loop's thread alone; NULL = forgotten
+  void *ctx;
+  rh_usage_question usage;  // its strings are owned
+  char request_id[RH_ID_SIZE];
+  double rating;
+  char *comment;
+  rh_status status;
+  json_t *answer;
+  rh_error error;
+};
+
+// writer.c: the statements of the ledger's thread.
+typedef struct rh_ledger_writer rh_ledger_writer;
+rh_status rh_ledger_writer_new(const char *folder, rh_ledger_writer **out, rh_error *error) RH_MUST_CHECK;
+void rh_ledger_writer_free(rh_ledger_writer *writer);
+rh_database *rh_ledger_writer_database(rh_ledger_writer *writer);
+// One transaction of `count` records of a ring of `ring_max` from `first` on: all or none.
+rh_status rh_ledger_writer_records(rh_ledger_writer *writer, const rh_ledger_record *ring, size_t ring_max,
+                                   uint64_t first, size_t count, rh_error *error) RH_MUST_CHECK;
+// retention.c: sums up some of the rows older than `before_ms` by day and removes them; *more: there are others.
+rh_status rh_ledger_retain(rh_database *database, int64_t before_ms, bool *more, rh_error *error) RH_MUST_CHECK;
+
+struct rh_ledger {
+  // Both threads, constant.
+  rh_ledger_options options;  // its strings are owned by `folder` and `decision_path`
+  char *folder, *decision_path;
+  rh_ledger_record *ring;
+  int wake_fd, answer_fd;  // eventfds: to the ledger's thread, to the loop
+
+  // The ring: records [tail, head). The loop's thread moves head, the ledger's tail.
+  atomic_ullong head, tail;
+  atomic_bool asleep;  // the ledger's thread waits without a time limit
+  atomic_bool stop;
+  atomic_ullong written, dropped, decisions, decisions_dropped, failures;
+
+  pthread_mutex_t lock;  // the following
+  rh_list asked, answered;
+  rh_dynbuf lines;  // of the decision log
+
+  // The loop's thread.
+  rh_loop *loop;
+  rh_watch watch;
+  pthread_t thread;
+  uint64_t told_dropped;  // of `dropped`, when it was last logged
+  uint64_t told_ns;
+
+  // The ledger's thread.
+  rh_ledger_writer *writer;
+  rh_decision_log *decision_log;
+  rh_dynbuf lines_out;
+  bool failing, log_failing;  // told already
+  uint64_t flush_due_ns;      // UINT64_MAX = nothing waits
+  uint64_t retain_due_ns;
+};
+
+// thread.c
+void *rh_ledger_thread(void *ledger);
+// Writes what waits when its time has come. Called between the pieces of a long question.
+void rh_ledger_flush_if_due(rh_ledger *ledger);
+// questions.c: the ledger's thread. Sets status, answer and error.
+void rh_ledger_answer(rh_ledger *ledger, rh_ledger_question *question);
+// usage_question.c
+rh_status rh_ledger_answer_usage(rh_ledger *ledger, const rh_usage_question *question, json_t **out,
+                                 rh_error *error) RH_MUST_CHECK;
+
+void rh_ledger_wake(rh_ledger *ledger);  // any thread
+int64_t rh_ledger_wall_ms(void);
+
+#endif

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: the words that tell languages apart and that hint at code, mathematics, questions and constraints.
+// Data owned: one table, made from the lists below before its first use and constant from then on. Threads: any.
+//
+// The lists are our own: each language's most frequent short words, those first that its neighbours lack. They are kept small: they
+// decide which model is asked, not what is answered.
+#include <pthread.h>
+#include <string.h>
+
+#include "route/scan.h"
+
+#define SLOTS 2048u  // a power of two, more than twice the words
+
+static const struct {
+  uint32_t bits;
+  const char *words;
+} lists[] = {
+    {1u << 0,
+     "the and is are was were of to in for with that this it you what how can please have not from would should which "
+     "i my your do does be by as at or on a an write about there their its will if but me give why"},
+    {1u << 1,
+     "der die das und ist nicht ein eine einen ich du sie wir mit für auf den dem zu von im wie was warum bitte kann "
+     "oder aber auch sind wird haben mir mich es bei nach über schreibe zum zur des als an kannst wenn dass"},
+    {1u << 2,
+     "le la les des et est une un pas je tu vous nous avec pour dans sur que qui ce cette du au aux mais ou comment "
+     "pourquoi être sont peux pouvez il elle moi mon par plus écris quel quelle en de se ne"},
+    {1u << 3,
+     "el la los las y es una un no por para con en que de del al se como cómo qué por pero más este esta son mi tu lo "
+     "puedes quiero escribe cuál está cuando sobre porque hay muy yo"},
+    {1u << 4,
+     "il lo la gli le e è un una di che non per con come sono del della dei nel nella perché cosa puoi questo questa "
+     "ma più anche scrivi mi ti si da al alla quale quando ho hai"},
+    {1u << 5,
+     "o os a as e é um uma de do da dos das que não para com por em no na se como você mais mas isso este esta são meu "
+     "minha porque qual quando ao escreva ser foi muito eu"},
+    {1u << 6,
+     "de het een en is niet ik je jij wij met voor op van dat die hoe wat waarom kan maar ook zijn wordt hebben mij te "
+     "aan bij naar over schrijf als om uit er deze geen"},
+    {1u << 7,
+     "och är inte en ett jag du vi med för på av som att det den hur vad varför kan men också har till från om skriv "
+     "eller när mig min kunde detta sig vara"},
+    {1u << 8,
+     "og er ikke en et jeg du vi med for på af som at det den hvordan hvad hvorfor kan men også har til fra om skriv "
+     "eller når mig min denne sig være"},
+    {1u << 9,
+     "i w z na nie jest się do to że jak co dlaczego czy ale dla od po przez są mi mnie ja ty oraz lub może ten ta te "
+     "który która proszę napisz o za tak być"},
+    {1u << 10,
+     "a v na je se s že to jak co proč ale pro od po přes jsou mi já ty nebo může ten ta který která prosím napiš o za "
+     "tak být není jsem k ve z do by"},
+    {1u << 11,
+     "ve bir bu için ile ne nasıl neden değil mi mı ben sen biz de da çok daha gibi olarak olan var yok lütfen yaz ama "
+     "veya en kadar sonra şu o"},
+    {RH_WORD_QUESTION,
+     "why how compare contrast prove derive explain analyze analyse evaluate justify assess design optimize optimise "
+     "critique "
+     "investigate diagnose architect plan strategy tradeoffs tradeoff reason reasoning implications consequences "
+     "summarize "
+     "synthesize debug refactor warum wieso erkläre vergleiche beweise begründe analysiere entwirf pourquoi expliquez "
+     "explique "
+     "comparez compare prouvez démontrez analysez concevez explica compara demuestra analiza diseña perché spiega "
+     "confronta "
+     "dimostra analizza explique demonstre analise waarom vergelijk bewijs varför jämför dlaczego porównaj udowodnij "
+     "neden"},
+    {RH_WORD_CONSTRAINT,
+     "must should only exactly without unless except least most never always every each ensure require requires "
+     "required avoid "
+     "within limit constraint constraints follow include exclude between maximum minimum step steps muss müssen soll "
+     "nur genau "
+     "ohne außer mindestens höchstens immer niemals jede jeder doit seulement exactement sans sauf moins jamais "
+     "toujours chaque "
+     "debe solo exactamente sin excepto nunca siempre cada deve solo esattamente senza mai sempre ogni"},
+    {RH_WORD_CODE,
+     "function def class return const import struct void int async await let var elif printf println lambda public "
+     "private "
+     "static python javascript typescript java rust golang kotlin cpp sql html css bash regex json yaml api code "
+     "coding compile "
+     "compiler refactor unittest stacktrace traceback nullptr malloc docker kubernetes git script algorithm php ruby "
+     "swift "
+     "endpoint codebase bug debug programm skript funktion"},
+    {RH_WORD_MATH,
+     "integral theorem equation equations derivative matrix matrices polynomial probability prove proof lemma algebra "
+     "calculus "
+     "geometry eigenvalue eigenvalues logarithm sqrt irrational prime primes modulo divisible factorial sum solve "
+     "triangle "
+     "hypotenuse vector vectors limit convergence series gleichung beweis ableitung équation dérivée preuve "
+     "ecuación derivada equazione derivata"},
+};
+
+typedef struct slot {
+  rh_word_key key;
+  uint32_t bits;
+} slot;
+
+static slot table[SLOTS];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static size_t place_of(rh_word_key key) {
+  uint64_t mixed = (key.low ^ (key.high * 0x9e3779b97f4a7c15u)) * 0xd6e8feb86659fd93u;
+  return (size_t)(mixed >> 53);
+}
+
+static slot *slot_of(rh_word_key key) {
+  size_t at = place_of(key);
+  while (table[at].bits != 0 && (table[at].key.low != key.low || table[at].key.high != key.high)) at = (at + 1) % SLOTS;
+  return &table[at];
+}
+
+static void fill(void) {
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+    rh_word_key key = {0};
+    for (const char *at = lists[i].words;; at++) {
+      if (*at != ' ' && *at != '\0') {
+        key.high = key.high << 8 | key.low >> 56;
+        key.low = key.low << 8 | (unsigned char)*at;
+        continue;
+      }
+      slot *found = slot_of(key);
+      found->key = key;
+      found->bits |= lists[i].bits;
+      key = (rh_word_key){0};
+      if (*at == '\0') break;
+    }
+  }
+}
+
+void rh_words_prepare(void) { (void)pthread_once(&once, fill); }
+
+uint32_t rh_words_find(rh_word_key key) { return slot_of(key)->bits; }
