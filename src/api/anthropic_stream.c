@@ -95,7 +95,16 @@ static void stream_text(rh_encoder_choice *choice, const rh_event *event, rh_dyn
 
 static void stream_thought(rh_encoder_choice *choice, const rh_event *event, rh_dynbuf *out) {
   const char *signature = event->as.delta.signature;
+  const char *hidden = rh_api_redacted(signature);
   if (event->as.delta.length == 0 && signature == NULL) return;
+  if (hidden != NULL) {
+    open_block(choice, RH_API_BLOCK_THOUGHT, out);
+    rh_put(out, "{\"type\":\"redacted_thinking\",\"data\":");
+    rh_put_string(out, hidden);
+    rh_put(out, "}}\n\n");
+    choice->open_signed = true;
+    return;
+  }
   if (choice->open != RH_API_BLOCK_THOUGHT || choice->open_signed) {
     open_block(choice, RH_API_BLOCK_THOUGHT, out);
     rh_put(out, "{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}}\n\n");

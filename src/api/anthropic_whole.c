@@ -50,10 +50,18 @@ static void put_block(rh_dynbuf *out, const rh_encoder *encoder, const rh_api_bl
     rh_put(out, "{\"type\":\"text\",\"text\":");
     (void)rh_json_append_string(out, bytes, block->length);
   } else if (block->kind == RH_API_BLOCK_THOUGHT) {
+    const char *signature = block->signature == SIZE_MAX ? "" : names + block->signature;
+    const char *hidden = rh_api_redacted(signature);
+    if (hidden != NULL) {
+      rh_put(out, "{\"type\":\"redacted_thinking\",\"data\":");
+      rh_put_string(out, hidden);
+      rh_put(out, "}");
+      return;
+    }
     rh_put(out, "{\"type\":\"thinking\",\"thinking\":");
     (void)rh_json_append_string(out, bytes, block->length);
     rh_put(out, ",\"signature\":");
-    rh_put_string(out, block->signature == SIZE_MAX ? "" : names + block->signature);
+    rh_put_string(out, signature);
   } else {
     rh_put(out, "{\"type\":\"tool_use\",\"id\":");
     rh_api_put_call_id(out, encoder, names + block->id, 0, block->call);

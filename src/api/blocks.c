@@ -74,6 +74,11 @@ static rh_api_block *add_block(rh_encoder_choice *choice, rh_api_block_kind kind
   return block;
 }
 
+const char *rh_api_redacted(const char *signature) {
+  size_t length = sizeof RH_API_REDACTED - 1;
+  return signature != NULL && strncmp(signature, RH_API_REDACTED, length) == 0 ? signature + length : NULL;
+}
+
 static void add_delta(rh_encoder_choice *choice, const rh_event *event) {
   rh_api_block_kind kind = event->as.delta.reasoning ? RH_API_BLOCK_THOUGHT : RH_API_BLOCK_TEXT;
   const char *signature = event->as.delta.reasoning ? event->as.delta.signature : NULL;
@@ -81,7 +86,8 @@ static void add_delta(rh_encoder_choice *choice, const rh_event *event) {
   if (length == 0 && signature == NULL) return;
   rh_api_block *last = choice->block_count > 0 ? &choice->blocks[choice->block_count - 1] : NULL;
   // A thought with its proof is complete: what follows is another.
-  if (last == NULL || last->kind != kind || last->signature != NO_NAME) last = add_block(choice, kind);
+  bool apart = last == NULL || last->kind != kind || last->signature != NO_NAME;
+  if (apart || (rh_api_redacted(signature) != NULL && last->length > 0)) last = add_block(choice, kind);
   if (last == NULL) return;
   if (length > 0) (void)rh_dynbuf_append(buffer_of(choice, kind), event->as.delta.text, length);
   last->length += length;

@@ -104,6 +104,8 @@ size_t rh_blocks_held(const rh_encoder_choice *choice);
 void rh_blocks_init(rh_encoder_choice *choice, size_t bytes_max);
 void rh_blocks_clear(rh_encoder_choice *choice);
 void rh_blocks_free(rh_encoder_choice *choice);
+// The data of a thought that may not be read, from its proof; NULL: an open one, or none.
+const char *rh_api_redacted(const char *signature);
 // Whether this TOOL begins a call, in a stream; notes which one is open.
 bool rh_blocks_begins_call(rh_encoder_choice *choice, const rh_event *event);
 // The id of a call as a JSON string; one that no upstream gave is made from the request's.

@@ -117,7 +117,7 @@ static rh_step step_schedule(rh_call *call) {
       .local_only = call->way->features.local_only,
   };
   rh_sink sink = {.push = rh_answer_event, .ctx = call};
-  rh_status status = rh_work_begin(call->daemon->gateway, call->asked, call->way, &options, &sink, request->stream,
+  rh_status status = rh_work_start(call->daemon->gateway, call->asked, call->way, &options, &sink, request->stream,
                                    &call->follower, &call->error);
   if (status != RH_OK) return reject(call);
   call->ran = true;

@@ -157,6 +157,27 @@ static void begin(rh_daemon *daemon, rh_http_exchange *exchange, const responder
   }
 }
 
+void rh_routes_head(void *ctx, rh_http_exchange *exchange) {
+  rh_daemon *daemon = ctx;
+  const char *path = rh_http_path(exchange);
+  const char *method = rh_http_method(exchange);
+  responder who = find_responder(method, path);
+  rh_error error;
+  if (who.allowed[0] == '\0') {
+    (void)rh_fail(&error, RH_NOT_FOUND, "there is nothing at %.200s; GET / lists what is", path);
+    refuse(daemon, exchange, 404, &error);
+  } else if (strcmp(method, "OPTIONS") == 0) {
+    answer_preflight(daemon, exchange, who.allowed);
+  } else if (!rh_cors_allows(daemon, exchange)) {
+    (void)rh_fail(&error, RH_INVALID,
+                  "web pages from %.200s may not use this server; set \"cors_origin\" to allow them",
+                  rh_http_header(exchange, "Origin"));
+    refuse(daemon, exchange, 403, &error);
+  } else {
+    begin(daemon, exchange, &who);
+  }
+}
+
 static void answer_page(rh_daemon *daemon, rh_http_exchange *exchange) {
   const rh_page *page = find_page(rh_http_path(exchange));
   char id[RH_ID_SIZE];

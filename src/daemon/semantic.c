@@ -113,7 +113,7 @@ static bool begin_embedding(rh_semantic_lookup *lookup, const char *text) {
                              .local_only = call->way->features.local_only};
   rh_sink sink = {.push = on_event, .ctx = lookup};
   rh_status status = rh_gateway_find_way(gateway, &asked->request, &nobody, &way, &error);
-  if (status == RH_OK) status = rh_work_begin(gateway, asked, &way, &options, &sink, false, &lookup->follower, &error);
+  if (status == RH_OK) status = rh_work_start(gateway, asked, &way, &options, &sink, false, &lookup->follower, &error);
   rh_asked_release(asked);
   if (status == RH_OK) return true;
   RH_LOG(RH_LOG_DEBUG, "no semantic lookup", rh_log_str("request_id", call->id), rh_log_str("error", error.message));

@@ -10,7 +10,8 @@
 #include "base/text.h"
 #include "experiment/internal.h"
 
-#define AMOUNT_MAX 1e12  // more is nonsense, and sums of it would not stay finite
+#define TOKENS_MAX (INT64_C(1) << 53)  // in all
+#define AMOUNT_MAX 1e12                // more is nonsense, and sums of it would not stay finite
 
 rh_experiments *rh_experiments_new(void) { return calloc(1, sizeof(rh_experiments)); }
 
@@ -119,7 +120,7 @@ static void add_outcome(rh_arm *arm, const rh_outcome *outcome) {
     rh_moments_add(&arm->cost, outcome->cost_usd);
     arm->cost_sum += outcome->cost_usd;
   }
-  if (outcome->tokens > 0 && arm->token_sum <= INT64_MAX - outcome->tokens) arm->token_sum += outcome->tokens;
+  if (outcome->tokens > 0 && arm->token_sum <= TOKENS_MAX - outcome->tokens) arm->token_sum += outcome->tokens;
   if (outcome->failed) {
     // How soon something fails says nothing about how fast it is.
     arm->errors++;

@@ -125,6 +125,7 @@ static json_t *difference_json(const rh_experiment *experiment, size_t index, rh
 static json_t *sequential_json(const rh_experiment *experiment, size_t index) {
   const rh_sequential *test = &experiment->arms[index].sequential;
   uint64_t samples[2];
+  uint64_t decided = test->decided_control + test->decided_arm;
   rh_estimate estimate = rh_experiment_compare(experiment, index, samples);
   bool enough = samples[0] >= experiment->minimum && samples[1] >= experiment->minimum;
   rh_interval now = rh_mixture_interval(&estimate, rh_experiment_alpha(experiment), experiment->tau2);
@@ -144,8 +145,7 @@ static json_t *sequential_json(const rh_experiment *experiment, size_t index) {
   put(out, "tau", number(sqrt(experiment->tau2)));
   put(out, "result", json_string(!test->decided ? (enough ? "open" : "too few") : test->better ? "better" : "worse"));
   put(out, "decided_s", test->decided ? json_integer(test->decided_s) : json_null());
-  put(out, "decided_after",
-      test->decided ? json_integer((json_int_t)(test->decided_control + test->decided_arm)) : json_null());
+  put(out, "decided_after", test->decided ? json_integer((json_int_t)decided) : json_null());
   return out;
 }
 
@@ -167,6 +167,7 @@ static void judge(const rh_experiment *experiment, size_t index, char *out, size
   const rh_arm *arm = &experiment->arms[index];
   const rh_sequential *test = &arm->sequential;
   const char *metric = rh_metric_name(experiment->metric);
+  uint64_t decided = test->decided_control + test->decided_arm;
   uint64_t samples[2];
   (void)rh_experiment_compare(experiment, index, samples);
   int length = 0;
@@ -177,8 +178,7 @@ static void judge(const rh_experiment *experiment, size_t index, char *out, size
   if (test->decided) {
     (void)snprintf(out, size,
                    "Arm \"%s\" is %s than the control in %s (always valid p = %.2g, decided after %llu values).",
-                   arm->name, test->better ? "better" : "worse", metric, test->p_least,
-                   (unsigned long long)(test->decided_control + test->decided_arm));
+                   arm->name, test->better ? "better" : "worse", metric, test->p_least, (unsigned long long)decided);
   } else if (samples[0] < experiment->minimum || samples[1] < experiment->minimum) {
     (void)snprintf(out, size, "Arm \"%s\" and the control have %llu and %llu values of %s; the minimum is %llu each.",
                    arm->name, (unsigned long long)samples[1], (unsigned long long)samples[0], metric,

@@ -12,7 +12,9 @@
 #include "experiment/internal.h"
 
 #define STATE_VERSION 1
-#define COUNT_MAX INT64_MAX
+// What goes on from a damaged state must not run over and be unreadable then.
+#define COUNT_MAX (INT64_C(1) << 53)
+#define NUMBER_MAX 1e60
 
 static const char *const state_words[] = {"running", "paused", "stopped", NULL};
 
@@ -99,7 +101,7 @@ static const json_t *get(reader *r, const json_t *object, const char *key) {
 }
 
 static int64_t read_integer(reader *r, const json_t *value, const char *key, int64_t least) {
-  if (!json_is_integer(value) || json_integer_value(value) < least) {
+  if (!json_is_integer(value) || json_integer_value(value) < least || json_integer_value(value) > COUNT_MAX) {
     refuse(r, key);
     return least;
   }
@@ -115,8 +117,10 @@ static uint64_t get_count(reader *r, const json_t *object, const char *key) {
 }
 
 static double read_number(reader *r, const json_t *value, const char *key) {
-  if (!json_is_number(value)) refuse(r, key);
-  return json_number_value(value);
+  double number = json_number_value(value);
+  if (json_is_number(value) && fabs(number) <= NUMBER_MAX) return number;
+  refuse(r, key);
+  return 0;
 }
 
 static bool get_bool(reader *r, const json_t *object, const char *key) {

@@ -29,7 +29,7 @@ static const bool is_a_fault[RH_STATUS_COUNT] = {
     [RH_IO] = true,       [RH_LIMITED] = true,     [RH_UPSTREAM] = true,    [RH_INTERNAL] = true,
 };
 
-bool rh_attempt_has_next(const rh_work *work) {
+bool rh_try_has_next(const rh_work *work) {
   return work->at + 1 < work->way.count && work->facts.attempts < (unsigned)work->gateway->values->attempts_max;
 }
 
@@ -52,7 +52,7 @@ static void tell_outcome(rh_work *work, const rh_error *error) {
   }
 }
 
-void rh_attempt_stop(rh_work *work) {
+void rh_try_stop(rh_work *work) {
   rh_loop_timer_cancel(work->gateway->loop, &work->hold);
   for (size_t i = 0; i < work->part_count; i++) {
     rh_work_part *part = &work->parts[i];
@@ -92,7 +92,7 @@ static bool goes_on_with_text(const rh_work *work, const rh_seat *seat) {
 
 // Can the way's next member take over, as things stand?
 static bool may_follow(const rh_work *work, const rh_error *error) {
-  if (!another_may_do[error->status] || !rh_attempt_has_next(work)) return false;
+  if (!another_may_do[error->status] || !rh_try_has_next(work)) return false;
   if (rh_clock_now_ns() >= work->options.deadline_ns) return false;
   return !work->passed || goes_on_with_text(work, work->way.seats[work->at + 1]);
 }
@@ -106,10 +106,10 @@ static void note_fallback(rh_work *work, const rh_error *error) {
          rh_log_int("attempt", work->facts.attempts), rh_log_bool("shadow", work->options.shadow));
 }
 
-void rh_attempt_give_up(rh_work *work, const rh_error *error, bool blame) {
+void rh_try_give_up(rh_work *work, const rh_error *error, bool blame) {
   rh_error copy = *error;
   if (blame) tell_outcome(work, &copy);
-  rh_attempt_stop(work);
+  rh_try_stop(work);
   if (!may_follow(work, &copy) || !rh_retry_budget_spend(&work->gateway->budget)) {
     pass_failure(work, &copy);
     return;
@@ -120,20 +120,20 @@ void rh_attempt_give_up(rh_work *work, const rh_error *error, bool blame) {
   rh_loop_defer(work->gateway->loop, &work->next);
 }
 
-void rh_attempt_on_next(void *ctx) {
+void rh_try_on_next(void *ctx) {
   rh_work *work = ctx;
   rh_error error = {0};
   work->inside++;
-  if (rh_attempt_begin(work, &error) != RH_OK) pass_failure(work, &error);
+  if (rh_try_begin(work, &error) != RH_OK) pass_failure(work, &error);
   rh_work_leave_inside(work);
 }
 
-void rh_attempt_on_late(void *ctx) {
+void rh_try_on_late(void *ctx) {
   rh_work *work = ctx;
   rh_error error;
   (void)rh_fail(&error, RH_DEADLINE, "it said nothing for %.1f s", rh_ns_to_s(rh_clock_now_ns() - work->attempt_ns));
   work->inside++;
-  rh_attempt_give_up(work, &error, true);
+  rh_try_give_up(work, &error, true);
   rh_work_leave_inside(work);
 }
 
@@ -186,7 +186,7 @@ static void take_start(rh_work *work, rh_work_part *part, const rh_event *event)
   part->attempt_tokens = 0;
   part->start = *event;
   part->start_kept = true;
-  if (!rh_attempt_has_next(work)) pass_start(work, part, event);
+  if (!rh_try_has_next(work)) pass_start(work, part, event);
 }
 
 static void take(rh_work *work, rh_work_part *part, const rh_event *event) {
@@ -218,7 +218,7 @@ static rh_verdict on_event(void *ctx, const rh_event *event) {
   if (work->over || work->unwanted || work->between) return RH_GO;
   work->inside++;
   if (event->kind == RH_EVENT_ERROR) {
-    rh_attempt_give_up(work, &event->as.error, true);
+    rh_try_give_up(work, &event->as.error, true);
   } else {
     take(work, part, event);
     if (event->kind == RH_EVENT_END && !work->between && !work->over && ++work->ended == work->part_count) {
@@ -310,7 +310,7 @@ static rh_status begin_at(rh_work *work, rh_error *error) {
   work->facts.usage = (rh_usage){0};
   for (size_t i = 0; i < work->part_count; i++) prepare_part(work, &work->parts[i]);
   work->facts.attempts++;
-  if (!rh_breaker_admits(&seat->stats, now) && rh_attempt_has_next(work)) {
+  if (!rh_breaker_admits(&seat->stats, now) && rh_try_has_next(work)) {
     return rh_fail(error, RH_UNAVAILABLE, "%s/%s failed lately and is left alone for a while", seat->provider,
                    seat->model);
   }
@@ -323,11 +323,11 @@ static rh_status begin_at(rh_work *work, rh_error *error) {
   rh_breaker_begin(&seat->stats);
   work->counted = true;
   uint64_t patience = work->gateway->values->hold_timeout;
-  if (patience > 0 && rh_attempt_has_next(work)) rh_loop_timer_set(work->gateway->loop, &work->hold, patience);
+  if (patience > 0 && rh_try_has_next(work)) rh_loop_timer_set(work->gateway->loop, &work->hold, patience);
   return RH_OK;
 }
 
-rh_status rh_attempt_begin(rh_work *work, rh_error *error) {
+rh_status rh_try_begin(rh_work *work, rh_error *error) {
   for (;;) {
     rh_error own = {0};
     rh_status status = begin_at(work, &own);
@@ -337,7 +337,7 @@ rh_status rh_attempt_begin(rh_work *work, rh_error *error) {
       rh_route_stats_failure(&work->seat->stats, &work->gateway->breaker, (uint64_t)own.retry_after_ms * 1000000,
                              rh_clock_now_ns());
     }
-    rh_attempt_stop(work);
+    rh_try_stop(work);
     if (!may_follow(work, &own) || !rh_retry_budget_spend(&work->gateway->budget)) {
       if (error != NULL) *error = own;
       return status;

@@ -173,13 +173,13 @@ void rh_work_leave_inside(rh_work *work);  // ends a stretch of work->inside; ma
 void rh_work_finish(rh_work *work);        // the final event is out
 
 // attempt.c
-rh_status rh_attempt_begin(rh_work *work, rh_error *error) RH_MUST_CHECK;  // from way.seats[at] on
-void rh_attempt_stop(rh_work *work);  // cancels what runs; says nothing of the member
+rh_status rh_try_begin(rh_work *work, rh_error *error) RH_MUST_CHECK;  // from way.seats[at] on
+void rh_try_stop(rh_work *work);                                       // cancels what runs; says nothing of the member
 // The member at hand is left for the next one, or the work fails with `error`. `blame`: it counts against the member.
-void rh_attempt_give_up(rh_work *work, const rh_error *error, bool blame);
-bool rh_attempt_has_next(const rh_work *work);
-void rh_attempt_on_late(void *work);
-void rh_attempt_on_next(void *work);
+void rh_try_give_up(rh_work *work, const rh_error *error, bool blame);
+bool rh_try_has_next(const rh_work *work);
+void rh_try_on_late(void *work);
+void rh_try_on_next(void *work);
 
 // judge.c
 bool rh_judge_wanted(const rh_work *work);

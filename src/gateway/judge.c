@@ -11,7 +11,7 @@
 
 bool rh_judge_wanted(const rh_work *work) {
   bool text = work->part_count == 1 && work->asked->request.infer == NULL;
-  return text && work->way.cascade_min > 0 && !work->passed && rh_attempt_has_next(work);
+  return text && work->way.cascade_min > 0 && !work->passed && rh_try_has_next(work);
 }
 
 void rh_judge_drop(rh_work_part *part) {
@@ -58,7 +58,7 @@ static void judge(rh_work *work, rh_work_part *part) {
   (void)rh_fail(&error, RH_UNAVAILABLE, "its answer's confidence was %.2f, below %.2f", confidence,
                 work->way.cascade_min);
   rh_judge_drop(part);
-  rh_attempt_give_up(work, &error, false);
+  rh_try_give_up(work, &error, false);
 }
 
 bool rh_judge_take(rh_work *work, rh_work_part *part, const rh_event *event) {

@@ -63,7 +63,7 @@ static rh_seat *new_seat(const rh_gateway *gateway, const char *provider, const 
     free_seat(seat);
     return NULL;
   }
-  seat->remote = rh_providers_find(gateway->providers, provider);
+  if (gateway->providers != NULL) seat->remote = rh_providers_find(gateway->providers, provider);
   if (seat->remote != NULL) seat->spec = rh_provider_get_spec(seat->remote);
   // What runs on this machine costs nothing that we could count.
   seat->priced = seat->remote == NULL || rh_prices_find(gateway->config->prices, provider, model, &seat->price);

@@ -98,7 +98,7 @@ static void begin_shadow(rh_gateway *gateway, rh_asked *asked, const rh_caller *
     copy->way.experiment.arm = arm;
     copy->way.experiment.arm_name = rh_experiment_arm_name(experiment, arm);
     copy->way.experiment.shadow_count = 0;
-    good = rh_work_begin(gateway, asked, &copy->way, &options, &sink, false, &copy->follower, &ignored) == RH_OK;
+    good = rh_work_start(gateway, asked, &copy->way, &options, &sink, false, &copy->follower, &ignored) == RH_OK;
   }
   if (!good) free_shadow(copy);
 }

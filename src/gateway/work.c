@@ -180,7 +180,7 @@ bool rh_follower_leads(const rh_follower *follower) { return follower->leads; }
 
 static void free_work(rh_work *work) {
   rh_gateway *gateway = work->gateway;
-  rh_attempt_stop(work);
+  rh_try_stop(work);
   rh_loop_timer_cancel(gateway->loop, &work->hold);
   rh_loop_undefer(gateway->loop, &work->next);
   for (size_t i = 0; i < work->part_count; i++) {
@@ -281,8 +281,8 @@ static rh_work *new_work(rh_gateway *gateway, rh_asked *asked, const rh_way *way
   work->part_count = count;
   work->facts.fallback = work->fallback;
   rh_list_init(&work->followers);
-  work->hold = (rh_timer){.fn = rh_attempt_on_late, .ctx = work};
-  work->next = (rh_deferred){.fn = rh_attempt_on_next, .ctx = work};
+  work->hold = (rh_timer){.fn = rh_try_on_late, .ctx = work};
+  work->next = (rh_deferred){.fn = rh_try_on_next, .ctx = work};
   for (size_t i = 0; i < count; i++) fill_run(work, i);
   if (options->key != NULL) {
     work->key = *options->key;
@@ -295,7 +295,7 @@ static rh_work *new_work(rh_gateway *gateway, rh_asked *asked, const rh_way *way
   return work;
 }
 
-rh_status rh_work_begin(rh_gateway *gateway, rh_asked *asked, const rh_way *way, const rh_work_options *options,
+rh_status rh_work_start(rh_gateway *gateway, rh_asked *asked, const rh_way *way, const rh_work_options *options,
                         const rh_sink *sink, bool stream, rh_follower **out, rh_error *error) {
   *out = NULL;
   assert(way->count > 0);
@@ -308,7 +308,7 @@ rh_status rh_work_begin(rh_gateway *gateway, rh_asked *asked, const rh_way *way,
   follower->live = true;
   follower->leads = true;
   if (!options->shadow) rh_retry_budget_earn(&gateway->budget, gateway->values->retry_budget);
-  rh_status status = rh_attempt_begin(work, error);
+  rh_status status = rh_try_begin(work, error);
   if (status != RH_OK) {
     rh_follower_leave(follower);
     return status;

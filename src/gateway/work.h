@@ -75,7 +75,7 @@ typedef struct rh_work_options {
 
 // Submits nothing yet on return of an error. The sink never hears anything from inside. RH_QUEUE_FULL etc. as the members say when
 // none of the way's can take it.
-rh_status rh_work_begin(rh_gateway *gateway, rh_asked *asked, const rh_way *way, const rh_work_options *options,
+rh_status rh_work_start(rh_gateway *gateway, rh_asked *asked, const rh_way *way, const rh_work_options *options,
                         const rh_sink *sink, bool stream, rh_follower **out, rh_error *error) RH_MUST_CHECK;
 // Joins a work under way for the same key. NULL = there is none to join.
 rh_follower *rh_work_join(rh_gateway *gateway, const rh_cache_key *key, const rh_request *request, uint64_t deadline_ns,

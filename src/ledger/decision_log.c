@@ -145,10 +145,11 @@ static void end_last_line(rh_decision_log *log, int64_t *size) {
 // As many whole lines as fit into `room`; at least one.
 static size_t whole_lines(const char *lines, size_t length, int64_t room) {
   if ((int64_t)length <= room) return length;
-  const char *end = room > 0 ? memrchr(lines, '\n', (size_t)room) : NULL;
-  if (end == NULL) end = memchr(lines, '\n', length);
-  assert(end != NULL);
-  return (size_t)(end - lines) + 1;
+  size_t fits = room > 0 ? (size_t)room : 0;
+  while (fits > 0 && lines[fits - 1] != '\n') fits--;
+  while (fits == 0 || lines[fits - 1] != '\n') fits++;
+  assert(fits <= length);
+  return fits;
 }
 
 static rh_status append(rh_decision_log *log, const char *bytes, size_t length, int64_t size, rh_error *error) {
@@ -175,7 +176,7 @@ static uint64_t count_lines(const char *lines, size_t length) {
 
 rh_status rh_decision_log_write(rh_decision_log *log, const char *lines, size_t length, uint64_t *lost,
                                 rh_error *error) {
-  assert(length > 0 && lines[length - 1] == '\n');
+  assert(lines != NULL && length > 0 && lines[length - 1] == '\n');
   rh_status status = RH_OK;
   while (length > 0 && status == RH_OK) {
     int64_t size = 0;

@@ -112,13 +112,6 @@ void rh_body_stops(const rh_body *body, const char *key) {
   rh_body_put(body, "]");
 }
 
-void rh_body_own_headers(const rh_provider_spec *spec, rh_dynbuf *lines) {
-  for (size_t i = 0; spec->headers != NULL && spec->headers[i] != NULL; i++) {
-    (void)rh_dynbuf_append_text(lines, spec->headers[i]);
-    (void)rh_dynbuf_append_char(lines, '\n');
-  }
-}
-
 bool rh_body_has_header(const rh_provider_spec *spec, const char *name) {
   size_t length = strlen(name);
   for (size_t i = 0; spec->headers != NULL && spec->headers[i] != NULL; i++) {

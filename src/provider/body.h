@@ -35,8 +35,7 @@ rh_status rh_body_image_url(const rh_body *body, const rh_piece *piece, const ch
 // Whether base64 and media type are sound enough to stand in JSON as they are.
 rh_status rh_body_check_image(const rh_body *body, const rh_piece *piece, const char *param);
 void rh_body_stops(const rh_body *body, const char *key);
-// "Name: value\n" of the configuration's own headers, and whether one of them is `name`.
-void rh_body_own_headers(const rh_provider_spec *spec, rh_dynbuf *lines);
+// Whether the configuration has a header of this name.
 bool rh_body_has_header(const rh_provider_spec *spec, const char *name);
 // A member of rh_generate that was given and is not the value that changes nothing.
 bool rh_body_wants(const rh_run *run, uint32_t given_bit);

@@ -217,7 +217,6 @@ static rh_status write(const rh_provider_spec *spec, const char *model, const rh
 
 static rh_status headers(const rh_provider_spec *spec, const rh_run *run, rh_dynbuf *lines) {
   (void)run;
-  rh_body_own_headers(spec, lines);
   if (spec->key != NULL && !rh_body_has_header(spec, "Authorization")) {
     (void)rh_dynbuf_append_text(lines, "Authorization: Bearer ");
     (void)rh_dynbuf_append_text(lines, spec->key);

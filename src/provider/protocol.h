@@ -17,7 +17,8 @@ typedef struct rh_protocol_ops {
   // The request's body as JSON, and its path below base_url ("/messages"). RH_UNSUPPORTED names what cannot be said.
   rh_status (*write)(const rh_provider_spec *spec, const char *model, const rh_run *run, bool stream, rh_dynbuf *body,
                      const char **path, rh_error *error);
-  // Header lines beside Content-Type, the key's included, into `lines` ("Name: value\n"...).
+  // The protocol's header lines beside Content-Type, the key's included, into `lines` ("Name: value\n"...). Those of the
+  // configuration (spec->headers) are the transport's to add; they win over these.
   rh_status (*headers)(const rh_provider_spec *spec, const rh_run *run, rh_dynbuf *lines);
   rh_protocol_reader *(*reader_new)(const rh_provider_spec *spec, const rh_run *run, bool stream);
   void (*reader_free)(rh_protocol_reader *reader);

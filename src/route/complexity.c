@@ -15,7 +15,7 @@ static double clamp(double value) { return fmin(fmax(value, 0.0), 1.0); }
 double rh_code_of(const rh_scan *scan) {
   double lines = scan->lines > 0 ? scan->lines : 1;
   double signs = (2.0 * scan->code_lines + 0.5 * scan->operators) / (lines + 1);
-  double words = 0.15 * scan->code_words / (1 + scan->words / 60.0);
+  double words = 0.18 * scan->code_words / (1 + scan->words / 60.0);
   return clamp((scan->fences > 0 ? 0.6 : 0.0) + fmin(signs, 0.8) + fmin(words, 0.5));
 }
 

@@ -22,7 +22,7 @@ static rh_status read_numbers(rh_policy *policy, const char *path, const json_t 
   if (out->list == NULL) return rh_route_no_memory(error);
   json_object_foreach((json_t *)(uintptr_t)value, key, item) {
     rh_named_number *number = &out->list[out->count];
-    snprintf(own, sizeof own, "%s.%s", path, key);
+    snprintf(own, sizeof own, "%.180s.%.60s", path, key);
     rh_status status = rh_target_from(policy, own, key, &number->target, error);
     if (status == RH_OK) status = rh_route_number(own, item, 0, max, &number->value, error);
     if (status != RH_OK) return status;
@@ -40,7 +40,7 @@ static rh_status read_named(rh_policy *policy, const char *path, const json_t *v
   if (policy->named == NULL) return rh_route_no_memory(error);
   json_object_foreach((json_t *)(uintptr_t)value, key, item) {
     rh_named_fallbacks *named = &policy->named[policy->named_count];
-    snprintf(own, sizeof own, "%s.%s", path, key);
+    snprintf(own, sizeof own, "%.180s.%.60s", path, key);
     named->model = rh_arena_strdup(policy->arena, key);
     if (named->model == NULL) return rh_route_no_memory(error);
     rh_status status = rh_target_from(policy, own, key, &named->target, error);
@@ -60,7 +60,7 @@ static rh_status read_objective(rh_policy *policy, const char *path, const json_
   json_object_foreach((json_t *)(uintptr_t)value, key, item) {
     int field = rh_route_field(names, 2, path, key, error);
     if (field < 0) return RH_INVALID;
-    snprintf(own, sizeof own, "%s.%s", path, names[field]);
+    snprintf(own, sizeof own, "%.180s.%.60s", path, names[field]);
     rh_status status = field == 0 ? rh_route_number(own, item, 0, 1, &policy->quality_min, error)
                                   : rh_route_number(own, item, 0, 1e6, &policy->cost_max, error);
     if (status != RH_OK) return status;
@@ -138,14 +138,14 @@ static rh_status read_routing(rh_policy *policy, const json_t *routing, rh_error
   json_object_foreach((json_t *)(uintptr_t)routing, key, item) {
     int field = rh_route_field(names, FIELDS, "routing", key, error);
     if (field < 0) return RH_INVALID;
-    snprintf(path, sizeof path, "routing.%s", names[field]);
+    snprintf(path, sizeof path, "routing.%.60s", names[field]);
     if (values[field] != NULL)
       return rh_fail_param(error, RH_INVALID, path, "%s is given twice, spelt differently", path);
     values[field] = item;
   }
   for (size_t i = 0; i < FIELDS; i++) {
     if (values[order[i]] == NULL || json_is_null(values[order[i]])) continue;
-    snprintf(path, sizeof path, "routing.%s", names[order[i]]);
+    snprintf(path, sizeof path, "routing.%.60s", names[order[i]]);
     rh_status status = read_field(policy, order[i], path, values[order[i]], error);
     if (status != RH_OK) return status;
   }

@@ -9,19 +9,15 @@
 
 #define PATH_BYTES 256
 
-static const char *const strategy_hint = "a strategy's name";
-
 rh_status rh_strategy_parse(const char *path, const json_t *value, rh_strategy *out, rh_error *error) {
-  static const char *const names[] = {"rule-based",
-                                      "manual",
-                                      "round-robin",
-                                      "load-balanced",
-                                      "latency-optimized",
-                                      "performance-optimized",
-                                      "quality-optimized",
-                                      "cost-optimized",
-                                      "learned"};
-  if (!json_is_string(value)) return rh_route_wants(path, value, strategy_hint, error);
+  static const char *const names[] = {"rule-based",        "manual",
+                                      "round-robin",       "load-balanced",
+                                      "latency-optimized", "performance-optimized",
+                                      "quality-optimized", "cost-optimized",
+                                      "learned",           "cost",
+                                      "latency",           "performance",
+                                      "quality",           "balanced"};
+  if (!json_is_string(value)) return rh_route_wants(path, value, "a strategy's name", error);
   *out = rh_strategy_from_name(json_string_value(value));
   if (*out != RH_STRATEGY_COUNT) return RH_OK;
   int index = 0;
@@ -66,12 +62,12 @@ static rh_status read_action(rh_policy *policy, const char *path, const json_t *
     status = rh_targets_parse(policy, path, target, &rule->targets, error);
     json_decref(target);
   }
-  snprintf(own, sizeof own, "%s.group", path);
+  snprintf(own, sizeof own, "%.200s.group", path);
   if (status == RH_OK && values[2] != NULL) status = read_text(policy, own, values[2], &rule->group, error);
-  snprintf(own, sizeof own, "%s.strategy", path);
+  snprintf(own, sizeof own, "%.200s.strategy", path);
   if (status == RH_OK && values[3] != NULL) status = rh_strategy_parse(own, values[3], &rule->strategy, error);
   const json_t *fallbacks = values[4] != NULL ? values[4] : values[5];
-  snprintf(own, sizeof own, "%s.fallback", path);
+  snprintf(own, sizeof own, "%.200s.fallback", path);
   if (status == RH_OK && fallbacks != NULL) status = rh_targets_parse(policy, own, fallbacks, &rule->fallbacks, error);
   if (status != RH_OK) return status;
   if (rule->targets.count == 0 && rule->group == NULL && rule->strategy == RH_STRATEGY_COUNT)
@@ -92,7 +88,7 @@ static rh_status read_rule(rh_policy *policy, const char *path, const json_t *va
   json_object_foreach((json_t *)(uintptr_t)value, key, item) {
     int field = rh_route_field(names, 4, path, key, error);
     rh_status status = field < 0 ? RH_INVALID : RH_OK;
-    if (field >= 0) snprintf(own, sizeof own, "%s.%s", path, names[field]);
+    if (field >= 0) snprintf(own, sizeof own, "%.180s.%.60s", path, names[field]);
     if (field == 0) status = rh_condition_parse(policy->arena, own, item, &rule->condition, error);
     if (field == 1) status = read_action(policy, own, item, rule, error);
     if (field == 2) status = read_text(policy, own, item, &rule->reason, error);
@@ -147,7 +143,7 @@ rh_status rh_group_parse(rh_policy *policy, const char *path, const json_t *valu
   json_object_foreach((json_t *)(uintptr_t)value, key, item) {
     int field = rh_route_field(names, is_cascade ? 2 : 6, path, key, error);
     rh_status status = field < 0 ? RH_INVALID : RH_OK;
-    if (field >= 0) snprintf(own, sizeof own, "%s.%s", path, names[field]);
+    if (field >= 0) snprintf(own, sizeof own, "%.180s.%.60s", path, names[field]);
     if (field == 0) status = rh_targets_parse(policy, own, item, &out->members, error);
     if (field == 1) status = rh_route_number(own, item, 0, 1, &out->confidence_min, error);
     if (field == 2) status = rh_strategy_parse(own, item, &out->strategy, error);

@@ -55,7 +55,7 @@ static const struct {
     {RH_WORD_QUESTION,
      "why how compare contrast prove derive explain analyze analyse evaluate justify assess design optimize optimise "
      "critique "
-     "investigate diagnose architect plan strategy tradeoffs tradeoff reason reasoning implications consequences "
+     "investigate diagnose architect strategy tradeoffs tradeoff reason reasoning implications consequences "
      "summarize "
      "synthesize debug refactor warum wieso erkläre vergleiche beweise begründe analysiere entwirf pourquoi expliquez "
      "explique "
@@ -74,7 +74,7 @@ static const struct {
     {RH_WORD_CODE,
      "function def class return const import struct void int async await let var elif printf println lambda public "
      "private "
-     "static python javascript typescript java rust golang kotlin cpp sql html css bash regex json yaml api code "
+     "static python javascript typescript java golang kotlin cpp sql html css bash regex json yaml api code "
      "coding compile "
      "compiler refactor unittest stacktrace traceback nullptr malloc docker kubernetes git script algorithm php ruby "
      "swift "

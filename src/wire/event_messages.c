@@ -150,18 +150,18 @@ static void read_delta(rh_reader *reader, rh_arena *arena, rh_event *event) {
   event->as.delta.length = json_string_length(text);
   event->as.delta.text =
       rh_arena_strndup(arena, json_is_string(text) ? json_string_value(text) : "", event->as.delta.length);
-  event->as.delta.token_count = (int32_t)rh_reader_int(reader, "tokens", 0);
-  event->as.delta.reasoning = rh_reader_bool(reader, "reasoning", false);
-  const json_t *rows = rh_reader_array(reader, "logprobs");
+  event->as.delta.token_count = (int32_t)rh_frame_reader_int(reader, "tokens", 0);
+  event->as.delta.reasoning = rh_frame_reader_bool(reader, "reasoning", false);
+  const json_t *rows = rh_frame_reader_array(reader, "logprobs");
   size_t count = json_array_size(rows);
-  if (event->as.delta.text == NULL) rh_reader_fail(reader, "a delta is too large");
+  if (event->as.delta.text == NULL) rh_frame_reader_fail(reader, "a delta is too large");
   if (count == 0) return;
   rh_token_logprob *tokens = rh_arena_alloc_array(arena, count, sizeof *tokens);
   for (size_t i = 0; tokens != NULL && i < count; i++) {
     if (!read_logprob(json_array_get(rows, i), arena, &tokens[i])) tokens = NULL;
   }
   if (tokens == NULL) {
-    rh_reader_fail(reader, "a delta's logprobs are malformed");
+    rh_frame_reader_fail(reader, "a delta's logprobs are malformed");
     return;
   }
   event->as.delta.tokens = tokens;
@@ -169,9 +169,9 @@ static void read_delta(rh_reader *reader, rh_arena *arena, rh_event *event) {
 }
 
 void rh_error_read(rh_reader *reader, rh_error *out) {
-  const char *status = rh_reader_string(reader, "status");
-  const char *param = rh_reader_string(reader, "param");
-  const char *message = rh_reader_string(reader, "message");
+  const char *status = rh_frame_reader_string(reader, "status");
+  const char *param = rh_frame_reader_string(reader, "param");
+  const char *message = rh_frame_reader_string(reader, "message");
   out->status = rh_status_from_name(status != NULL ? status : "");
   if (out->status == RH_OK) out->status = RH_INTERNAL;
   rh_text_copy(out->param, sizeof out->param, param != NULL ? param : "");
@@ -179,56 +179,56 @@ void rh_error_read(rh_reader *reader, rh_error *out) {
 }
 
 static void read_usage(rh_reader *reader, rh_event *event) {
-  event->as.usage.prompt_tokens = rh_reader_int(reader, "prompt_tokens", 0);
-  event->as.usage.completion_tokens = rh_reader_int(reader, "completion_tokens", 0);
-  event->as.usage.cached_tokens = rh_reader_int(reader, "cached_tokens", 0);
-  event->as.usage.prompt_ms = rh_reader_number(reader, "prompt_ms", 0);
-  event->as.usage.decode_ms = rh_reader_number(reader, "decode_ms", 0);
-  event->as.usage.work.batch_items = rh_reader_int(reader, "batch_items", 0);
-  event->as.usage.work.padding = rh_reader_number(reader, "padding", 0);
+  event->as.usage.prompt_tokens = rh_frame_reader_int(reader, "prompt_tokens", 0);
+  event->as.usage.completion_tokens = rh_frame_reader_int(reader, "completion_tokens", 0);
+  event->as.usage.cached_tokens = rh_frame_reader_int(reader, "cached_tokens", 0);
+  event->as.usage.prompt_ms = rh_frame_reader_number(reader, "prompt_ms", 0);
+  event->as.usage.decode_ms = rh_frame_reader_number(reader, "decode_ms", 0);
+  event->as.usage.work.batch_items = rh_frame_reader_int(reader, "batch_items", 0);
+  event->as.usage.work.padding = rh_frame_reader_number(reader, "padding", 0);
 }
 
 static void read_tool(rh_reader *reader, rh_arena *arena, rh_event *event) {
-  int64_t index = rh_reader_int(reader, "index", 0);
-  if (index < 0 || index >= RH_TOOL_CALLS_MAX) rh_reader_fail(reader, "a tool call's index is out of bounds");
+  int64_t index = rh_frame_reader_int(reader, "index", 0);
+  if (index < 0 || index >= RH_TOOL_CALLS_MAX) rh_frame_reader_fail(reader, "a tool call's index is out of bounds");
   event->as.tool.index = (uint32_t)index;
-  event->as.tool.token_count = (int32_t)rh_reader_int(reader, "tokens", 0);
-  event->as.tool.id = rh_arena_strdup(arena, rh_reader_string(reader, "id"));
-  event->as.tool.name = rh_arena_strdup(arena, rh_reader_string(reader, "name"));
-  const char *arguments = rh_arena_strdup(arena, rh_reader_string(reader, "arguments"));
+  event->as.tool.token_count = (int32_t)rh_frame_reader_int(reader, "tokens", 0);
+  event->as.tool.id = rh_arena_strdup(arena, rh_frame_reader_string(reader, "id"));
+  event->as.tool.name = rh_arena_strdup(arena, rh_frame_reader_string(reader, "name"));
+  const char *arguments = rh_arena_strdup(arena, rh_frame_reader_string(reader, "arguments"));
   event->as.tool.arguments = arguments != NULL ? arguments : "";
   event->as.tool.length = strlen(event->as.tool.arguments);
 }
 
 static void read_end(rh_reader *reader, rh_arena *arena, rh_event *event) {
-  const char *finish = rh_reader_string(reader, "finish");
+  const char *finish = rh_frame_reader_string(reader, "finish");
   event->as.end.finish = RH_FINISH_STOP;
   for (size_t i = 0; finish != NULL && i < sizeof finish_names / sizeof finish_names[0]; i++) {
     if (strcmp(finish, finish_names[i]) == 0) event->as.end.finish = (rh_finish)i;
   }
-  event->as.end.stop = rh_arena_strdup(arena, rh_reader_string(reader, "stop"));
+  event->as.end.stop = rh_arena_strdup(arena, rh_frame_reader_string(reader, "stop"));
 }
 
 rh_status rh_event_read(const rh_frame *frame, rh_arena *arena, rh_event *event, rh_error *error) {
   json_t *root = NULL;
   rh_reader reader;
-  rh_status status = rh_reader_open(frame, "EVENT", &root, &reader, error);
+  rh_status status = rh_frame_reader_open(frame, "EVENT", &root, &reader, error);
   if (status != RH_OK) return status;
-  const char *name = rh_reader_string(&reader, "event");
+  const char *name = rh_frame_reader_string(&reader, "event");
   size_t kind = 0;
   while (kind < EVENT_KINDS && (name == NULL || strcmp(name, event_names[kind]) != 0)) kind++;
   *event = (rh_event){.kind = (rh_event_kind)(kind < EVENT_KINDS ? kind : 0)};
-  if (kind == EVENT_KINDS) rh_reader_fail(&reader, "EVENT of a kind that is not known");
+  if (kind == EVENT_KINDS) rh_frame_reader_fail(&reader, "EVENT of a kind that is not known");
   if (reader.status == RH_OK) {
     switch (event->kind) {
       case RH_EVENT_TOOL: read_tool(&reader, arena, event); break;
       case RH_EVENT_START:
-        event->as.start.prompt_tokens = rh_reader_int(&reader, "prompt_tokens", 0);
-        event->as.start.cached_tokens = rh_reader_int(&reader, "cached_tokens", 0);
+        event->as.start.prompt_tokens = rh_frame_reader_int(&reader, "prompt_tokens", 0);
+        event->as.start.cached_tokens = rh_frame_reader_int(&reader, "cached_tokens", 0);
         break;
       case RH_EVENT_DELTA: read_delta(&reader, arena, event); break;
       case RH_EVENT_RESULT: rh_result_read(&reader, frame, arena, &event->as.result); break;
-      case RH_EVENT_PROGRESS: event->as.progress.fraction = rh_reader_number(&reader, "fraction", 0); break;
+      case RH_EVENT_PROGRESS: event->as.progress.fraction = rh_frame_reader_number(&reader, "fraction", 0); break;
       case RH_EVENT_USAGE: read_usage(&reader, event); break;
       case RH_EVENT_ERROR: rh_error_read(&reader, &event->as.error); break;
       case RH_EVENT_END: read_end(&reader, arena, event); break;

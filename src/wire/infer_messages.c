@@ -73,14 +73,14 @@ static bool read_tensor(const json_t *row, const rh_frame *frame, rh_arena *aren
 }
 
 static const rh_tensor *read_tensors(rh_reader *reader, const rh_frame *frame, rh_arena *arena, size_t *count) {
-  const json_t *rows = rh_reader_array(reader, "tensors");
+  const json_t *rows = rh_frame_reader_array(reader, "tensors");
   *count = json_array_size(rows);
   if (*count == 0) return NULL;
   rh_tensor *tensors = *count > RH_TENSORS_MAX ? NULL : rh_arena_alloc_array(arena, *count, sizeof *tensors);
   for (size_t i = 0; tensors != NULL && i < *count; i++) {
     if (!read_tensor(json_array_get(rows, i), frame, arena, &tensors[i])) tensors = NULL;
   }
-  if (tensors == NULL) rh_reader_fail(reader, "a tensor has no name, or its type, shape and bytes do not agree");
+  if (tensors == NULL) rh_frame_reader_fail(reader, "a tensor has no name, or its type, shape and bytes do not agree");
   return tensors;
 }
 
@@ -177,7 +177,7 @@ static bool read_item(const json_t *value, const rh_frame *frame, rh_arena *aren
 }
 
 static void read_items(rh_reader *reader, const rh_frame *frame, rh_arena *arena, rh_infer *infer) {
-  const json_t *rows = rh_reader_array(reader, "items");
+  const json_t *rows = rh_frame_reader_array(reader, "items");
   infer->item_count = json_array_size(rows);
   if (infer->item_count == 0) return;
   rh_item *items =
@@ -186,13 +186,14 @@ static void read_items(rh_reader *reader, const rh_frame *frame, rh_arena *arena
     const rh_item *before = i > 0 ? &items[i - 1] : NULL;
     if (!read_item(json_array_get(rows, i), frame, arena, &items[i], before)) items = NULL;
   }
-  if (items == NULL) rh_reader_fail(reader, "an item of RUN is no text, pair or row of tokens, or there are too many");
+  if (items == NULL)
+    rh_frame_reader_fail(reader, "an item of RUN is no text, pair or row of tokens, or there are too many");
   infer->items = items;
 }
 
 static const char *const *read_strings(rh_reader *reader, const char *key, size_t most, rh_arena *arena,
                                        size_t *count) {
-  const json_t *rows = rh_reader_array(reader, key);
+  const json_t *rows = rh_frame_reader_array(reader, key);
   *count = json_array_size(rows);
   if (*count == 0) return NULL;
   const char **texts = *count > most ? NULL : rh_arena_alloc_array(arena, *count, sizeof *texts);
@@ -200,56 +201,57 @@ static const char *const *read_strings(rh_reader *reader, const char *key, size_
     texts[i] = rh_arena_strdup(arena, json_string_value(json_array_get(rows, i)));
     if (texts[i] == NULL) texts = NULL;
   }
-  if (texts == NULL) rh_reader_fail(reader, "RUN has labels or outputs that are no strings, or too many");
+  if (texts == NULL) rh_frame_reader_fail(reader, "RUN has labels or outputs that are no strings, or too many");
   return texts;
 }
 
 static const char *read_copy(rh_reader *reader, const char *key, rh_arena *arena) {
-  const char *text = rh_reader_string(reader, key);
+  const char *text = rh_frame_reader_string(reader, key);
   const char *copy = rh_arena_strdup(arena, text);
-  if (text != NULL && copy == NULL) rh_reader_fail(reader, "memory is short");
+  if (text != NULL && copy == NULL) rh_frame_reader_fail(reader, "memory is short");
   return copy;
 }
 
 static rh_choice read_choice(rh_reader *reader, const char *key) {
   const json_t *value = json_object_get(reader->object, key);
   if (value == NULL || json_is_null(value)) return RH_CHOICE_MODEL;
-  return rh_reader_bool(reader, key, false) ? RH_CHOICE_YES : RH_CHOICE_NO;
+  return rh_frame_reader_bool(reader, key, false) ? RH_CHOICE_YES : RH_CHOICE_NO;
 }
 
 static void read_aggregation(rh_reader *reader, rh_infer *infer) {
-  const char *name = rh_reader_string(reader, "aggregation");
+  const char *name = rh_frame_reader_string(reader, "aggregation");
   if (name == NULL) return;
   size_t i = 0;
   while (i < AGGREGATION_COUNT && strcmp(name, aggregations[i]) != 0) i++;
   if (i == AGGREGATION_COUNT)
-    rh_reader_fail(reader, "RUN names an aggregation that is not known");
+    rh_frame_reader_fail(reader, "RUN names an aggregation that is not known");
   else
     infer->aggregation = (rh_aggregation)i;
 }
 
 void rh_infer_read(rh_reader *reader, const rh_frame *frame, rh_arena *arena, rh_infer *infer) {
   *infer = (rh_infer){0};
-  infer->dimensions = rh_reader_int(reader, "dimensions", 0);
-  infer->top_k = rh_reader_int(reader, "top_k", 0);
+  infer->dimensions = rh_frame_reader_int(reader, "dimensions", 0);
+  infer->top_k = rh_frame_reader_int(reader, "top_k", 0);
   infer->prompt_name = read_copy(reader, "prompt_name", arena);
   infer->prompt = read_copy(reader, "prompt", arena);
   infer->normalize = read_choice(reader, "normalize");
   infer->multi_label = read_choice(reader, "multi_label");
-  infer->refuse_long = rh_reader_bool(reader, "refuse_long", false);
-  infer->cut_long = rh_reader_bool(reader, "cut_long", false);
-  infer->stride = rh_reader_int(reader, "stride", -1);
+  infer->refuse_long = rh_frame_reader_bool(reader, "refuse_long", false);
+  infer->cut_long = rh_frame_reader_bool(reader, "cut_long", false);
+  infer->stride = rh_frame_reader_int(reader, "stride", -1);
   infer->has_stride = infer->stride >= 0;
   if (!infer->has_stride) infer->stride = 0;
-  infer->raw_scores = rh_reader_bool(reader, "raw_scores", false);
+  infer->raw_scores = rh_frame_reader_bool(reader, "raw_scores", false);
   read_aggregation(reader, infer);
   infer->labels = read_strings(reader, "labels", RH_LABELS_MAX, arena, &infer->label_count);
   infer->hypothesis = read_copy(reader, "hypothesis", arena);
   infer->outputs = read_strings(reader, "outputs", RH_TENSORS_MAX, arena, &infer->output_count);
   infer->tensors = read_tensors(reader, frame, arena, &infer->tensor_count);
   read_items(reader, frame, arena, infer);
-  if (infer->dimensions < 0 || infer->top_k < 0) rh_reader_fail(reader, "RUN is out of bounds in dimensions or top_k");
-  if (infer->item_count + infer->tensor_count == 0) rh_reader_fail(reader, "RUN has neither items nor tensors");
+  if (infer->dimensions < 0 || infer->top_k < 0)
+    rh_frame_reader_fail(reader, "RUN is out of bounds in dimensions or top_k");
+  if (infer->item_count + infer->tensor_count == 0) rh_frame_reader_fail(reader, "RUN has neither items nor tensors");
 }
 
 // --- EVENT result --------------------------------------------------------------------------------------------------
@@ -334,7 +336,7 @@ static bool read_span_row(const json_t *row, rh_arena *arena, rh_span *span) {
 
 static void read_rows(rh_reader *reader, rh_arena *arena, rh_result *result) {
   bool spans = result->kind == RH_RESULT_SPANS;
-  const json_t *rows = rh_reader_array(reader, spans ? "spans" : "scores");
+  const json_t *rows = rh_frame_reader_array(reader, spans ? "spans" : "scores");
   result->count = json_array_size(rows);
   size_t bytes = spans ? sizeof(rh_span) : sizeof(rh_score);
   void *list = rh_arena_alloc_array(arena, result->count + 1, bytes);
@@ -343,7 +345,7 @@ static void read_rows(rh_reader *reader, rh_arena *arena, rh_result *result) {
     const json_t *row = json_array_get(rows, i);
     whole = spans ? read_span_row(row, arena, (rh_span *)list + i) : read_score_row(row, arena, (rh_score *)list + i);
   }
-  if (!whole) rh_reader_fail(reader, "a result's scores or spans are malformed");
+  if (!whole) rh_frame_reader_fail(reader, "a result's scores or spans are malformed");
   result->spans = spans ? list : NULL;
   result->scores = spans ? NULL : list;
 }
@@ -352,7 +354,7 @@ static void read_vector(rh_reader *reader, const rh_frame *frame, rh_arena *aren
   float *vector = rh_arena_alloc(arena, frame->binary_length + 1);
   result->count = frame->binary_length / sizeof *vector;
   if (vector == NULL || result->count == 0 || frame->binary_length % sizeof *vector != 0) {
-    rh_reader_fail(reader, "a result's vector is no row of floats");
+    rh_frame_reader_fail(reader, "a result's vector is no row of floats");
     return;
   }
   memcpy(vector, frame->binary, frame->binary_length);
@@ -361,18 +363,18 @@ static void read_vector(rh_reader *reader, const rh_frame *frame, rh_arena *aren
 
 void rh_result_read(rh_reader *reader, const rh_frame *frame, rh_arena *arena, rh_result *result) {
   *result = (rh_result){0};
-  int64_t item = rh_reader_int(reader, "item", -1);
-  if (item < 0 || item >= RH_ITEMS_MAX) rh_reader_fail(reader, "a result is for an item that cannot be");
+  int64_t item = rh_frame_reader_int(reader, "item", -1);
+  if (item < 0 || item >= RH_ITEMS_MAX) rh_frame_reader_fail(reader, "a result is for an item that cannot be");
   result->item = (uint32_t)item;
-  result->tokens = rh_reader_int(reader, "tokens", 0);
-  result->truncated = rh_reader_bool(reader, "truncated", false);
-  int64_t windows = rh_reader_int(reader, "windows", 0);
-  if (windows < 0 || windows > RH_WINDOWS_MAX) rh_reader_fail(reader, "a result counts windows that cannot be");
+  result->tokens = rh_frame_reader_int(reader, "tokens", 0);
+  result->truncated = rh_frame_reader_bool(reader, "truncated", false);
+  int64_t windows = rh_frame_reader_int(reader, "windows", 0);
+  if (windows < 0 || windows > RH_WINDOWS_MAX) rh_frame_reader_fail(reader, "a result counts windows that cannot be");
   result->windows = (uint32_t)windows;
-  const char *name = rh_reader_string(reader, "kind");
+  const char *name = rh_frame_reader_string(reader, "kind");
   size_t kind = 0;
   while (kind < RESULT_KINDS && (name == NULL || strcmp(name, result_names[kind]) != 0)) kind++;
-  if (kind == RESULT_KINDS) rh_reader_fail(reader, "a result of a kind that is not known");
+  if (kind == RESULT_KINDS) rh_frame_reader_fail(reader, "a result of a kind that is not known");
   if (reader->status != RH_OK) return;
   result->kind = (rh_result_kind)kind;
   switch (result->kind) {

@@ -15,13 +15,14 @@ typedef struct rh_reader {
 } rh_reader;
 
 // Parse a frame's JSON as an object. `*root` is a new reference (NULL on error); `what` names the frame in errors.
-rh_status rh_reader_open(const rh_frame *frame, const char *what, json_t **root, rh_reader *reader, rh_error *error);
-int64_t rh_reader_int(rh_reader *reader, const char *key, int64_t fallback);
-double rh_reader_number(rh_reader *reader, const char *key, double fallback);
-bool rh_reader_bool(rh_reader *reader, const char *key, bool fallback);
-const char *rh_reader_string(rh_reader *reader, const char *key);  // NULL when absent; belongs to the object
-const json_t *rh_reader_array(rh_reader *reader, const char *key);
-rh_status rh_reader_fail(rh_reader *reader, const char *what);  // RH_PROTOCOL with a reason
+rh_status rh_frame_reader_open(const rh_frame *frame, const char *what, json_t **root, rh_reader *reader,
+                               rh_error *error);
+int64_t rh_frame_reader_int(rh_reader *reader, const char *key, int64_t fallback);
+double rh_frame_reader_number(rh_reader *reader, const char *key, double fallback);
+bool rh_frame_reader_bool(rh_reader *reader, const char *key, bool fallback);
+const char *rh_frame_reader_string(rh_reader *reader, const char *key);  // NULL when absent; belongs to the object
+const json_t *rh_frame_reader_array(rh_reader *reader, const char *key);
+rh_status rh_frame_reader_fail(rh_reader *reader, const char *what);  // RH_PROTOCOL with a reason
 
 // Members of an object that is being written or read: an error, a run's inputs, an item's result. `tail` becomes the frame's
 // binary tail. `reader` is on the object that holds them.

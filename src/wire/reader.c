@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-rh_status rh_reader_open(const rh_frame *frame, const char *what, json_t **root, rh_reader *reader, rh_error *error) {
+rh_status rh_frame_reader_open(const rh_frame *frame, const char *what, json_t **root, rh_reader *reader,
+                               rh_error *error) {
   rh_error reason = {0};
   *root = rh_json_parse(frame->json, frame->json_length, &reason);
   *reader = (rh_reader){.object = *root, .error = error, .status = RH_OK};
@@ -19,7 +20,7 @@ rh_status rh_reader_open(const rh_frame *frame, const char *what, json_t **root,
   return RH_OK;
 }
 
-rh_status rh_reader_fail(rh_reader *reader, const char *what) {
+rh_status rh_frame_reader_fail(rh_reader *reader, const char *what) {
   if (reader->status == RH_OK) reader->status = rh_fail(reader->error, RH_PROTOCOL, "a frame is malformed: %s", what);
   return reader->status;
 }
@@ -31,7 +32,7 @@ static void note(rh_reader *reader, rh_status status) {
   if (reader->error != NULL) reader->error->status = RH_PROTOCOL;
 }
 
-int64_t rh_reader_int(rh_reader *reader, const char *key, int64_t fallback) {
+int64_t rh_frame_reader_int(rh_reader *reader, const char *key, int64_t fallback) {
   int64_t value = fallback;
   if (reader->status == RH_OK) {
     note(reader, rh_json_get_int(reader->object, "", key, INT64_MIN, INT64_MAX, &value, reader->error));
@@ -39,7 +40,7 @@ int64_t rh_reader_int(rh_reader *reader, const char *key, int64_t fallback) {
   return value;
 }
 
-double rh_reader_number(rh_reader *reader, const char *key, double fallback) {
+double rh_frame_reader_number(rh_reader *reader, const char *key, double fallback) {
   double value = fallback;
   if (reader->status == RH_OK) {
     note(reader, rh_json_get_number(reader->object, "", key, -1e300, 1e300, &value, reader->error));
@@ -47,19 +48,19 @@ double rh_reader_number(rh_reader *reader, const char *key, double fallback) {
   return value;
 }
 
-bool rh_reader_bool(rh_reader *reader, const char *key, bool fallback) {
+bool rh_frame_reader_bool(rh_reader *reader, const char *key, bool fallback) {
   bool value = fallback;
   if (reader->status == RH_OK) note(reader, rh_json_get_bool(reader->object, "", key, &value, reader->error));
   return value;
 }
 
-const char *rh_reader_string(rh_reader *reader, const char *key) {
+const char *rh_frame_reader_string(rh_reader *reader, const char *key) {
   const char *value = NULL;
   if (reader->status == RH_OK) note(reader, rh_json_get_string(reader->object, "", key, &value, reader->error));
   return value;
 }
 
-const json_t *rh_reader_array(rh_reader *reader, const char *key) {
+const json_t *rh_frame_reader_array(rh_reader *reader, const char *key) {
   json_t *value = NULL;
   if (reader->status == RH_OK) note(reader, rh_json_get_array(reader->object, "", key, &value, reader->error));
   return value;

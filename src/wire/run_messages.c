@@ -94,7 +94,7 @@ rh_status rh_run_write(rh_dynbuf *out, uint32_t stream, const rh_run *run, uint3
 static void read_messages(rh_reader *reader, const json_t *array, rh_arena *arena, rh_prompt *prompt) {
   size_t count = json_array_size(array);
   if (count == 0 || count > RH_MESSAGES_MAX) {
-    rh_reader_fail(reader, "RUN has no messages or too many");
+    rh_frame_reader_fail(reader, "RUN has no messages or too many");
     return;
   }
   rh_message *messages = rh_arena_alloc_array(arena, count, sizeof *messages);
@@ -104,36 +104,36 @@ static void read_messages(rh_reader *reader, const json_t *array, rh_arena *aren
     messages[i].content = rh_arena_strdup(arena, json_string_value(json_object_get(item, "content")));
     if (messages[i].role == NULL || messages[i].content == NULL) messages = NULL;
   }
-  if (messages == NULL) rh_reader_fail(reader, "a message of RUN lacks role or content, or memory is short");
+  if (messages == NULL) rh_frame_reader_fail(reader, "a message of RUN lacks role or content, or memory is short");
   *prompt = (rh_prompt){.kind = RH_PROMPT_MESSAGES, .messages = messages, .count = count};
 }
 
 static void read_prompt(rh_reader *reader, const rh_frame *frame, rh_arena *arena, rh_prompt *prompt) {
-  const json_t *messages = rh_reader_array(reader, "messages");
+  const json_t *messages = rh_frame_reader_array(reader, "messages");
   const json_t *text = json_object_get(reader->object, "text");
   if (messages != NULL) {
     read_messages(reader, messages, arena, prompt);
   } else if (json_is_string(text)) {
     size_t length = json_string_length(text);
     char *copy = rh_arena_strndup(arena, json_string_value(text), length);
-    if (copy == NULL) rh_reader_fail(reader, "memory is short");
+    if (copy == NULL) rh_frame_reader_fail(reader, "memory is short");
     *prompt = (rh_prompt){.kind = RH_PROMPT_TEXT, .text = copy, .count = length};
   } else if (frame->binary_length > 0 && frame->binary_length % sizeof(int32_t) == 0) {
     size_t count = frame->binary_length / sizeof(int32_t);
     int32_t *tokens = rh_arena_alloc_array(arena, count, sizeof *tokens);
     if (tokens == NULL) {
-      rh_reader_fail(reader, "memory is short");
+      rh_frame_reader_fail(reader, "memory is short");
       return;
     }
     memcpy(tokens, frame->binary, frame->binary_length);
     *prompt = (rh_prompt){.kind = RH_PROMPT_TOKENS, .tokens = tokens, .count = count};
   } else {
-    rh_reader_fail(reader, "RUN has neither messages nor text nor tokens");
+    rh_frame_reader_fail(reader, "RUN has neither messages nor text nor tokens");
   }
 }
 
 static void read_stops(rh_reader *reader, rh_arena *arena, rh_generate *g) {
-  const json_t *array = rh_reader_array(reader, "stop");
+  const json_t *array = rh_frame_reader_array(reader, "stop");
   size_t count = json_array_size(array);
   if (count == 0) return;
   const char **stops = rh_arena_alloc_array(arena, count, sizeof *stops);
@@ -142,7 +142,7 @@ static void read_stops(rh_reader *reader, rh_arena *arena, rh_generate *g) {
     if (stops[i] == NULL) stops = NULL;
   }
   if (stops == NULL || count > RH_STOPS_MAX) {
-    rh_reader_fail(reader, "RUN has bad stop strings");
+    rh_frame_reader_fail(reader, "RUN has bad stop strings");
     return;
   }
   g->stops = stops;
@@ -150,12 +150,12 @@ static void read_stops(rh_reader *reader, rh_arena *arena, rh_generate *g) {
 }
 
 static void read_logit_bias(rh_reader *reader, rh_arena *arena, rh_generate *g) {
-  const json_t *array = rh_reader_array(reader, "logit_bias");
+  const json_t *array = rh_frame_reader_array(reader, "logit_bias");
   size_t count = json_array_size(array);
   if (count == 0) return;
   rh_logit_bias *biases = count > RH_LOGIT_BIAS_MAX ? NULL : rh_arena_alloc_array(arena, count, sizeof *biases);
   if (biases == NULL) {
-    rh_reader_fail(reader, "RUN has too many logit biases");
+    rh_frame_reader_fail(reader, "RUN has too many logit biases");
     return;
   }
   for (size_t i = 0; i < count; i++) {
@@ -169,22 +169,22 @@ static void read_logit_bias(rh_reader *reader, rh_arena *arena, rh_generate *g) 
 
 static void read_generate(rh_reader *reader, rh_arena *arena, rh_generate *g) {
   rh_generate_defaults(g);
-  g->max_tokens = rh_reader_int(reader, "max_tokens", g->max_tokens);
-  g->temperature = (float)rh_reader_number(reader, "temperature", (double)g->temperature);
-  g->top_p = (float)rh_reader_number(reader, "top_p", (double)g->top_p);
-  g->min_p = (float)rh_reader_number(reader, "min_p", (double)g->min_p);
-  g->top_k = (int32_t)rh_reader_int(reader, "top_k", g->top_k);
-  g->repeat_penalty = (float)rh_reader_number(reader, "repeat_penalty", (double)g->repeat_penalty);
-  g->presence_penalty = (float)rh_reader_number(reader, "presence_penalty", (double)g->presence_penalty);
-  g->frequency_penalty = (float)rh_reader_number(reader, "frequency_penalty", (double)g->frequency_penalty);
-  g->penalty_last_n = (int32_t)rh_reader_int(reader, "penalty_last_n", g->penalty_last_n);
-  g->top_logprobs = (int32_t)rh_reader_int(reader, "top_logprobs", g->top_logprobs);
-  g->ignore_eos = rh_reader_bool(reader, "ignore_eos", false);
-  int64_t seed = rh_reader_int(reader, "seed", -1);
+  g->max_tokens = rh_frame_reader_int(reader, "max_tokens", g->max_tokens);
+  g->temperature = (float)rh_frame_reader_number(reader, "temperature", (double)g->temperature);
+  g->top_p = (float)rh_frame_reader_number(reader, "top_p", (double)g->top_p);
+  g->min_p = (float)rh_frame_reader_number(reader, "min_p", (double)g->min_p);
+  g->top_k = (int32_t)rh_frame_reader_int(reader, "top_k", g->top_k);
+  g->repeat_penalty = (float)rh_frame_reader_number(reader, "repeat_penalty", (double)g->repeat_penalty);
+  g->presence_penalty = (float)rh_frame_reader_number(reader, "presence_penalty", (double)g->presence_penalty);
+  g->frequency_penalty = (float)rh_frame_reader_number(reader, "frequency_penalty", (double)g->frequency_penalty);
+  g->penalty_last_n = (int32_t)rh_frame_reader_int(reader, "penalty_last_n", g->penalty_last_n);
+  g->top_logprobs = (int32_t)rh_frame_reader_int(reader, "top_logprobs", g->top_logprobs);
+  g->ignore_eos = rh_frame_reader_bool(reader, "ignore_eos", false);
+  int64_t seed = rh_frame_reader_int(reader, "seed", -1);
   g->has_seed = seed >= 0;
   g->seed = (uint32_t)(seed < 0 ? 0 : seed);
   if (g->max_tokens < 0 || g->top_logprobs > RH_TOP_LOGPROBS_MAX) {
-    rh_reader_fail(reader, "RUN is out of bounds in max_tokens or top_logprobs");
+    rh_frame_reader_fail(reader, "RUN is out of bounds in max_tokens or top_logprobs");
   }
   read_stops(reader, arena, g);
   read_logit_bias(reader, arena, g);
@@ -194,11 +194,11 @@ static void read_prefix(rh_reader *reader, rh_arena *arena, rh_run *run) {
   const json_t *prefix = json_object_get(reader->object, "prefix");
   if (prefix == NULL) return;
   if (!json_is_string(prefix) || json_string_length(prefix) > RH_PREFIX_BYTES_MAX) {
-    rh_reader_fail(reader, "RUN has a prefix that is no text or too long");
+    rh_frame_reader_fail(reader, "RUN has a prefix that is no text or too long");
     return;
   }
   run->prefix = rh_arena_strdup(arena, json_string_value(prefix));
-  if (run->prefix == NULL) rh_reader_fail(reader, "memory is short");
+  if (run->prefix == NULL) rh_frame_reader_fail(reader, "memory is short");
 }
 
 static void read_generation(rh_reader *reader, const rh_frame *frame, rh_arena *arena, rh_run *run) {
@@ -206,7 +206,7 @@ static void read_generation(rh_reader *reader, const rh_frame *frame, rh_arena *
   read_prefix(reader, arena, run);
   rh_reader inner = *reader;
   inner.object = json_object_get(reader->object, "generate");
-  if (!json_is_object(inner.object)) rh_reader_fail(&inner, "RUN lacks its generate object");
+  if (!json_is_object(inner.object)) rh_frame_reader_fail(&inner, "RUN lacks its generate object");
   if (inner.status == RH_OK) read_generate(&inner, arena, &run->generate);
   reader->status = inner.status;
 }
@@ -215,7 +215,7 @@ static void read_inference(rh_reader *reader, const rh_frame *frame, rh_arena *a
   rh_infer *infer = rh_arena_alloc(arena, sizeof *infer);
   rh_reader inner = *reader;
   inner.object = json_object_get(reader->object, "infer");
-  if (infer == NULL || !json_is_object(inner.object)) rh_reader_fail(&inner, "RUN lacks its infer object");
+  if (infer == NULL || !json_is_object(inner.object)) rh_frame_reader_fail(&inner, "RUN lacks its infer object");
   if (inner.status == RH_OK) rh_infer_read(&inner, frame, arena, infer);
   rh_generate_defaults(&run->generate);
   run->infer = infer;
@@ -225,14 +225,14 @@ static void read_inference(rh_reader *reader, const rh_frame *frame, rh_arena *a
 rh_status rh_run_read(const rh_frame *frame, rh_arena *arena, rh_run *run, uint32_t *credit, rh_error *error) {
   json_t *root = NULL;
   rh_reader reader;
-  rh_status status = rh_reader_open(frame, "RUN", &root, &reader, error);
+  rh_status status = rh_frame_reader_open(frame, "RUN", &root, &reader, error);
   if (status != RH_OK) return status;
   *run = (rh_run){0};
-  run->request_id = rh_arena_strdup(arena, rh_reader_string(&reader, "request_id"));
-  run->task = rh_task_from_name(rh_reader_string(&reader, "task"));
-  if (run->task >= RH_TASK_COUNT) rh_reader_fail(&reader, "RUN names no task that is known");
-  int64_t window = rh_reader_int(&reader, "credit", 0);
-  if (window < 1 || window > 1000000) rh_reader_fail(&reader, "RUN must grant a credit of 1 to 1000000");
+  run->request_id = rh_arena_strdup(arena, rh_frame_reader_string(&reader, "request_id"));
+  run->task = rh_task_from_name(rh_frame_reader_string(&reader, "task"));
+  if (run->task >= RH_TASK_COUNT) rh_frame_reader_fail(&reader, "RUN names no task that is known");
+  int64_t window = rh_frame_reader_int(&reader, "credit", 0);
+  if (window < 1 || window > 1000000) rh_frame_reader_fail(&reader, "RUN must grant a credit of 1 to 1000000");
   *credit = (uint32_t)window;
   if (reader.status == RH_OK && rh_task_generates(run->task)) {
     read_generation(&reader, frame, arena, run);

@@ -14,15 +14,15 @@ rh_status rh_hello_write(rh_dynbuf *out, const rh_hello *hello) {
 rh_status rh_hello_read(const rh_frame *frame, rh_hello *hello, rh_error *error) {
   json_t *root = NULL;
   rh_reader reader;
-  rh_status status = rh_reader_open(frame, "HELLO", &root, &reader, error);
+  rh_status status = rh_frame_reader_open(frame, "HELLO", &root, &reader, error);
   if (status != RH_OK) return status;
   *hello = (rh_hello){0};
-  int64_t version = rh_reader_int(&reader, "version", -1);
-  if (version < 0 || version > UINT32_MAX) rh_reader_fail(&reader, "HELLO without a version");
+  int64_t version = rh_frame_reader_int(&reader, "version", -1);
+  if (version < 0 || version > UINT32_MAX) rh_frame_reader_fail(&reader, "HELLO without a version");
   hello->version = (uint32_t)version;
-  hello->pid = rh_reader_int(&reader, "pid", 0);
-  const char *name = rh_reader_string(&reader, "name");
-  const char *engines = rh_reader_string(&reader, "engines");
+  hello->pid = rh_frame_reader_int(&reader, "pid", 0);
+  const char *name = rh_frame_reader_string(&reader, "name");
+  const char *engines = rh_frame_reader_string(&reader, "engines");
   rh_text_copy(hello->name, sizeof hello->name, name != NULL ? name : "");
   rh_text_copy(hello->engines, sizeof hello->engines, engines != NULL ? engines : "");
   json_decref(root);
@@ -86,19 +86,20 @@ static void read_onnx(rh_reader *reader, rh_onnx_options *options) {
   rh_reader inner = *reader;
   inner.object = json_object_get(reader->object, "onnx");
   if (inner.object == NULL) return;
-  if (!json_is_object(inner.object)) rh_reader_fail(&inner, "LOAD has onnx options that are no object");
+  if (!json_is_object(inner.object)) rh_frame_reader_fail(&inner, "LOAD has onnx options that are no object");
   for (size_t i = 0; i < ONNX_WORD_COUNT; i++) {
-    int64_t value = rh_reader_int(&inner, onnx_words[i].key, 0);
-    if (value < 0 || value > INT32_MAX) rh_reader_fail(&inner, "LOAD has an onnx option that is out of bounds");
+    int64_t value = rh_frame_reader_int(&inner, onnx_words[i].key, 0);
+    if (value < 0 || value > INT32_MAX) rh_frame_reader_fail(&inner, "LOAD has an onnx option that is out of bounds");
     *(int *)(void *)((char *)options + onnx_words[i].offset) = (int)value;
   }
   for (size_t i = 0; i < ONNX_NUMBER_COUNT; i++) {
-    *(int64_t *)(void *)((char *)options + onnx_numbers[i].offset) = rh_reader_int(&inner, onnx_numbers[i].key, 0);
+    *(int64_t *)(void *)((char *)options + onnx_numbers[i].offset) =
+        rh_frame_reader_int(&inner, onnx_numbers[i].key, 0);
   }
-  options->int8_cosine = rh_reader_number(&inner, "int8_cosine", 0);
+  options->int8_cosine = rh_frame_reader_number(&inner, "int8_cosine", 0);
   if (options->device >= RH_DEVICE_COUNT || options->optimization >= RH_ONNX_OPTIMIZE_COUNT ||
       options->int8 >= RH_ONNX_INT8_COUNT) {
-    rh_reader_fail(&inner, "LOAD names a device, an optimization or a use of int8 that is not known");
+    rh_frame_reader_fail(&inner, "LOAD names a device, an optimization or a use of int8 that is not known");
   }
   reader->status = inner.status;
 }
@@ -131,24 +132,24 @@ rh_status rh_load_write(rh_dynbuf *out, const rh_load *load) {
 rh_status rh_load_read(const rh_frame *frame, rh_arena *arena, rh_load *load, rh_error *error) {
   json_t *root = NULL;
   rh_reader reader;
-  rh_status status = rh_reader_open(frame, "LOAD", &root, &reader, error);
+  rh_status status = rh_frame_reader_open(frame, "LOAD", &root, &reader, error);
   if (status != RH_OK) return status;
   *load = (rh_load){0};
-  load->engine = rh_arena_strdup(arena, rh_reader_string(&reader, "engine"));
-  load->path = rh_arena_strdup(arena, rh_reader_string(&reader, "path"));
-  if (load->engine == NULL || load->path == NULL) rh_reader_fail(&reader, "LOAD needs an engine and a path");
+  load->engine = rh_arena_strdup(arena, rh_frame_reader_string(&reader, "engine"));
+  load->path = rh_arena_strdup(arena, rh_frame_reader_string(&reader, "path"));
+  if (load->engine == NULL || load->path == NULL) rh_frame_reader_fail(&reader, "LOAD needs an engine and a path");
   for (size_t i = 0; i < LOAD_OPTION_COUNT; i++) {
     int64_t *field = (int64_t *)(void *)((char *)&load->options + load_options[i].offset);
-    *field = rh_reader_int(&reader, load_options[i].key, 0);
+    *field = rh_frame_reader_int(&reader, load_options[i].key, 0);
   }
   for (size_t i = 0; i < LOAD_FINDING_COUNT; i++) {
-    const char *text = rh_reader_string(&reader, load_findings[i].key);
+    const char *text = rh_frame_reader_string(&reader, load_findings[i].key);
     *(const char **)(void *)((char *)load + load_findings[i].offset) =
         text != NULL ? rh_arena_strdup(arena, text) : NULL;
   }
-  load->options.mlock = rh_reader_bool(&reader, "mlock", false);
+  load->options.mlock = rh_frame_reader_bool(&reader, "mlock", false);
   if (reader.status == RH_OK) read_onnx(&reader, &load->options.onnx);
-  int64_t share = rh_reader_int(&reader, "share", 0);
+  int64_t share = rh_frame_reader_int(&reader, "share", 0);
   load->share = share < 0 || share > RH_SHARE_MAX ? 0 : (int32_t)share;
   json_decref(root);
   return reader.status;
@@ -161,9 +162,9 @@ rh_status rh_load_progress_write(rh_dynbuf *out, double fraction) {
 rh_status rh_load_progress_read(const rh_frame *frame, double *fraction, rh_error *error) {
   json_t *root = NULL;
   rh_reader reader;
-  rh_status status = rh_reader_open(frame, "LOAD_PROGRESS", &root, &reader, error);
+  rh_status status = rh_frame_reader_open(frame, "LOAD_PROGRESS", &root, &reader, error);
   if (status != RH_OK) return status;
-  double value = rh_reader_number(&reader, "fraction", 0);
+  double value = rh_frame_reader_number(&reader, "fraction", 0);
   *fraction = value < 0 ? 0 : value > 1 ? 1 : value;
   json_decref(root);
   return reader.status;
@@ -204,23 +205,23 @@ rh_status rh_loaded_write(rh_dynbuf *out, const rh_model_info *info) {
 rh_status rh_loaded_read(const rh_frame *frame, rh_model_info *info, rh_error *error) {
   json_t *root = NULL;
   rh_reader reader;
-  rh_status status = rh_reader_open(frame, "LOADED", &root, &reader, error);
+  rh_status status = rh_frame_reader_open(frame, "LOADED", &root, &reader, error);
   if (status != RH_OK) return status;
   *info = (rh_model_info){0};
   for (size_t i = 0; i < sizeof info_texts / sizeof info_texts[0]; i++) {
-    const char *text = rh_reader_string(&reader, info_texts[i].key);
+    const char *text = rh_frame_reader_string(&reader, info_texts[i].key);
     rh_text_copy((char *)info + info_texts[i].offset, info_texts[i].size, text != NULL ? text : "");
   }
   for (size_t i = 0; i < sizeof info_integers / sizeof info_integers[0]; i++) {
     int64_t *field = (int64_t *)(void *)((char *)info + info_integers[i].offset);
-    *field = rh_reader_int(&reader, info_integers[i].key, 0);
+    *field = rh_frame_reader_int(&reader, info_integers[i].key, 0);
   }
-  info->has_chat_template = rh_reader_bool(&reader, "has_chat_template", false);
-  info->load_ms = rh_reader_number(&reader, "load_ms", 0);
+  info->has_chat_template = rh_frame_reader_bool(&reader, "has_chat_template", false);
+  info->load_ms = rh_frame_reader_number(&reader, "load_ms", 0);
   if (info->vram_bytes < 0) info->vram_bytes = 0;
   if (info->dimensions < 0) info->dimensions = 0;
   if (reader.status == RH_OK && (info->slots < 1 || info->slots > 4096)) {
-    rh_reader_fail(&reader, "LOADED must state 1 to 4096 slots");
+    rh_frame_reader_fail(&reader, "LOADED must state 1 to 4096 slots");
   }
   json_decref(root);
   return reader.status;
@@ -233,10 +234,10 @@ rh_status rh_credit_write(rh_dynbuf *out, uint32_t stream, uint32_t credit) {
 rh_status rh_credit_read(const rh_frame *frame, uint32_t *credit, rh_error *error) {
   json_t *root = NULL;
   rh_reader reader;
-  rh_status status = rh_reader_open(frame, "CREDIT", &root, &reader, error);
+  rh_status status = rh_frame_reader_open(frame, "CREDIT", &root, &reader, error);
   if (status != RH_OK) return status;
-  int64_t value = rh_reader_int(&reader, "credit", -1);
-  if (value < 0 || value > 1000000) rh_reader_fail(&reader, "credit must be 0 to 1000000");
+  int64_t value = rh_frame_reader_int(&reader, "credit", -1);
+  if (value < 0 || value > 1000000) rh_frame_reader_fail(&reader, "credit must be 0 to 1000000");
   *credit = (uint32_t)value;
   json_decref(root);
   return reader.status;
@@ -249,10 +250,10 @@ rh_status rh_share_write(rh_dynbuf *out, int32_t threads) {
 rh_status rh_share_read(const rh_frame *frame, int32_t *threads, rh_error *error) {
   json_t *root = NULL;
   rh_reader reader;
-  rh_status status = rh_reader_open(frame, "SHARE", &root, &reader, error);
+  rh_status status = rh_frame_reader_open(frame, "SHARE", &root, &reader, error);
   if (status != RH_OK) return status;
-  int64_t value = rh_reader_int(&reader, "threads", -1);
-  if (value < 0 || value > RH_SHARE_MAX) rh_reader_fail(&reader, "SHARE must state 0 to 65536 threads");
+  int64_t value = rh_frame_reader_int(&reader, "threads", -1);
+  if (value < 0 || value > RH_SHARE_MAX) rh_frame_reader_fail(&reader, "SHARE must state 0 to 65536 threads");
   *threads = (int32_t)value;
   json_decref(root);
   return reader.status;
@@ -274,20 +275,20 @@ static uint64_t not_negative(int64_t value) { return value < 0 ? 0 : (uint64_t)v
 rh_status rh_stats_read(const rh_frame *frame, rh_worker_stats *stats, rh_error *error) {
   json_t *root = NULL;
   rh_reader reader;
-  rh_status status = rh_reader_open(frame, "STATS", &root, &reader, error);
+  rh_status status = rh_frame_reader_open(frame, "STATS", &root, &reader, error);
   if (status != RH_OK) return status;
-  stats->rss_bytes = rh_reader_int(&reader, "rss_bytes", 0);
-  stats->vram_bytes = rh_reader_int(&reader, "vram_bytes", 0);
+  stats->rss_bytes = rh_frame_reader_int(&reader, "rss_bytes", 0);
+  stats->vram_bytes = rh_frame_reader_int(&reader, "vram_bytes", 0);
   if (stats->vram_bytes < 0) stats->vram_bytes = 0;
-  stats->active_runs = rh_reader_int(&reader, "active_runs", 0);
-  stats->waiting_runs = rh_reader_int(&reader, "waiting_runs", 0);
-  stats->paused_runs = rh_reader_int(&reader, "paused_runs", 0);
-  stats->steps = not_negative(rh_reader_int(&reader, "steps", 0));
-  stats->prompt_tokens = not_negative(rh_reader_int(&reader, "prompt_tokens", 0));
-  stats->cached_tokens = not_negative(rh_reader_int(&reader, "cached_tokens", 0));
-  stats->generated_tokens = not_negative(rh_reader_int(&reader, "generated_tokens", 0));
-  stats->cancelled_runs = not_negative(rh_reader_int(&reader, "cancelled_runs", 0));
-  stats->step_age_ms = rh_reader_number(&reader, "step_age_ms", 0);
+  stats->active_runs = rh_frame_reader_int(&reader, "active_runs", 0);
+  stats->waiting_runs = rh_frame_reader_int(&reader, "waiting_runs", 0);
+  stats->paused_runs = rh_frame_reader_int(&reader, "paused_runs", 0);
+  stats->steps = not_negative(rh_frame_reader_int(&reader, "steps", 0));
+  stats->prompt_tokens = not_negative(rh_frame_reader_int(&reader, "prompt_tokens", 0));
+  stats->cached_tokens = not_negative(rh_frame_reader_int(&reader, "cached_tokens", 0));
+  stats->generated_tokens = not_negative(rh_frame_reader_int(&reader, "generated_tokens", 0));
+  stats->cancelled_runs = not_negative(rh_frame_reader_int(&reader, "cancelled_runs", 0));
+  stats->step_age_ms = rh_frame_reader_number(&reader, "step_age_ms", 0);
   json_decref(root);
   return reader.status;
 }

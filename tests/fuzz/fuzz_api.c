@@ -50,11 +50,49 @@ static void check_infer(const rh_request *request) {
   }
 }
 
+static void check_piece(const rh_piece *piece) {
+  switch (piece->kind) {
+    case RH_PIECE_TEXT:
+    case RH_PIECE_REASONING: require(rh_utf8_valid(piece->text, strlen(piece->text))); break;
+    case RH_PIECE_IMAGE:
+      require((piece->url != NULL) != (piece->data != NULL));
+      require((piece->data != NULL) == (piece->media_type != NULL));
+      break;
+    case RH_PIECE_TOOL_CALL:
+      require(piece->id != NULL && piece->name != NULL && piece->name[0] != '\0');
+      check_json(piece->arguments, strlen(piece->arguments));
+      break;
+    case RH_PIECE_TOOL_RESULT: require(piece->id != NULL && piece->text != NULL); break;
+  }
+}
+
+static void check_message(const rh_message *message) {
+  require(rh_utf8_valid(message->content, strlen(message->content)));
+  bool tool = strcmp(message->role, "tool") == 0;
+  bool assistant = strcmp(message->role, "assistant") == 0;
+  require((message->pieces != NULL) == (message->piece_count > 0) && (!tool || message->piece_count > 0));
+  for (size_t i = 0; i < message->piece_count; i++) {
+    rh_piece_kind kind = message->pieces[i].kind;
+    require(tool == (kind == RH_PIECE_TOOL_RESULT));
+    require(assistant || (kind != RH_PIECE_TOOL_CALL && kind != RH_PIECE_REASONING));
+    check_piece(&message->pieces[i]);
+  }
+}
+
+static void check_extras(const rh_extras *extras) {
+  require(extras->tool_count <= RH_TOOLS_MAX);
+  require(extras->tool_choice != RH_TOOLS_REQUIRED || extras->tool_count > 0);
+  require(extras->tool_choice != RH_TOOLS_NAMED || extras->tool_name != NULL);
+  require(extras->format != RH_ANSWER_SCHEMA || (extras->schema != NULL && extras->schema_name != NULL));
+  for (size_t i = 0; i < extras->tool_count; i++) check_json(extras->tools[i].schema, strlen(extras->tools[i].schema));
+}
+
 static void check_request(const rh_request *request) {
   if (request->infer != NULL) {
     check_infer(request);
     return;
   }
+  if (request->extras != NULL) check_extras(request->extras);
   require(request->prompt_count >= 1 && request->prompt_count <= RH_PROMPTS_MAX);
   require(request->choices >= 1 && request->choices <= RH_CHOICES_MAX);
   require((int64_t)request->prompt_count * request->choices <= RH_JOBS_MAX);
@@ -70,7 +108,7 @@ static void check_request(const rh_request *request) {
     if (prompt->kind == RH_PROMPT_TOKENS) require(prompt->count > 0 && prompt->tokens[prompt->count - 1] >= 0);
     if (prompt->kind != RH_PROMPT_MESSAGES) continue;
     require(prompt->count > 0 && prompt->count <= RH_MESSAGES_MAX);
-    for (size_t k = 0; k < prompt->count; k++) require(strlen(prompt->messages[k].content) < SIZE_MAX);
+    for (size_t k = 0; k < prompt->count; k++) check_message(&prompt->messages[k]);
   }
 }
 
@@ -103,6 +141,23 @@ static void push_result(rh_encoder *encoder, const rh_request *request, uint32_t
   push(encoder, &event, out, finished);
 }
 
+// A thought with its proof, a call in two pieces and one that is no JSON.
+static void push_more(rh_encoder *encoder, uint32_t choice, rh_dynbuf *out, bool *finished) {
+  rh_event thought = {.kind = RH_EVENT_DELTA, .choice = choice};
+  thought.as.delta.text = "h\"m";
+  thought.as.delta.length = 3;
+  thought.as.delta.reasoning = true;
+  thought.as.delta.signature = "\"";
+  push(encoder, &thought, out, finished);
+  static const char *const pieces[] = {"{\"a\":", "1}", "\"\n"};
+  for (uint32_t i = 0; i < 3; i++) {
+    rh_event call = {.kind = RH_EVENT_TOOL, .choice = choice, .as.tool = {.index = i / 2, .arguments = pieces[i]}};
+    call.as.tool.length = strlen(pieces[i]);
+    if (i == 0) call.as.tool.id = call.as.tool.name = "\"f";
+    push(encoder, &call, out, finished);
+  }
+}
+
 static void answer(const rh_api_endpoint *endpoint, const rh_request *request, const char *warnings) {
   const rh_model_info info = {.task = "embed", .fallback = "no \"GPU\""};
   const rh_answer_meta meta = {.model = "m", .received_ns = 1, .finished_ns = 2, .info = &info};
@@ -132,6 +187,7 @@ static void answer(const rh_api_endpoint *endpoint, const rh_request *request, c
     delta.as.delta.tokens = logprobs ? &token : NULL;
     delta.as.delta.logprob_count = logprobs ? 1 : 0;
     push(encoder, &delta, &out, &finished);
+    push_more(encoder, i, &out, &finished);
     const char *stop = request->generate.stop_count > 0 ? request->generate.stops[0] : NULL;
     push(encoder, &(rh_event){.kind = RH_EVENT_END, .choice = i, .as.end = {.stop = stop}}, &out, &finished);
   }

@@ -257,6 +257,7 @@ class Upstream:
     async def _serve(self, reader, writer):
         self._clients.add(asyncio.current_task())
         self.connections += 1
+        whole = False  # all that was written may go out
         try:
             if self._close_next > 0:
                 self._close_next -= 1
@@ -264,11 +265,12 @@ class Upstream:
             connection = _Connection(self, reader, writer, self.connections)
             while await connection.exchange():
                 pass
+            whole = True
         except (_Cut, ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, asyncio.CancelledError):
             pass
         finally:
             self._clients.discard(asyncio.current_task())
-            writer.transport.abort()
+            writer.close() if whole else writer.transport.abort()
 
     def _reply_for(self, seen):
         if self.key is not None and seen.key != self.key:
@@ -308,8 +310,6 @@ class _Connection:
             answer.result()
             seen.done = True
             if reply.close or reply.wire is not None:
-                await self.writer.drain()
-                self.writer.write_eof() if self.writer.can_write_eof() else None
                 return False
             if not watch.done():
                 # The next request, or the end, whichever this connection sees.

@@ -86,8 +86,7 @@ static void test_words(void **state) {
   rh_limit key = limit("key:key_abc", 1, 0);
   assert_int_equal(take(limits, &key, 1, 0, START, NULL, NULL), RH_OK);
   assert_int_equal(take(limits, &key, 1, 0, START, NULL, &error), RH_LIMITED);
-  assert_string_equal(error.message,
-                      "The limit of 1 requests a minute for this key is used up. Try again in 60 s.");
+  assert_string_equal(error.message, "The limit of 1 requests a minute for this key is used up. Try again in 60 s.");
   assert_int_equal(error.retry_after_ms, 60000);
   rh_limit address = limit("ip:127.0.0.1", 0, 1000);
   assert_int_equal(take(limits, &address, 1, 900, START, NULL, NULL), RH_OK);
@@ -157,7 +156,7 @@ static void test_settle(void **state) {
   rh_error error = {0};
   assert_int_equal(take(limits, &wanted, 1, 100, START, &told, &error), RH_LIMITED);
   assert_int_equal(told.left[1], 0);
-  assert_int_equal(error.retry_after_ms, 42000);  // from -600 to 100
+  assert_int_equal(error.retry_after_ms, 42000);          // from -600 to 100
   rh_limits_settle(limits, &wanted, 1, -1000000, START);  // no more than full
   assert_int_equal(take(limits, &wanted, 1, 1000, START, &told, NULL), RH_OK);
   assert_int_equal(take(limits, &wanted, 1, 1, START, &told, NULL), RH_LIMITED);

@@ -180,7 +180,7 @@ static void conversation(void **state) {
   expect_message(&messages[1], "assistant", "ok", 5);
   assert_int_equal(messages[1].pieces[0].kind, RH_PIECE_REASONING);
   assert_string_equal(messages[1].pieces[0].signature, "s1g");
-  assert_string_equal(messages[1].pieces[1].data, "blob");
+  assert_string_equal(messages[1].pieces[1].signature, "redacted_thinking:blob");
   assert_string_equal(messages[1].pieces[3].arguments, "{\"a\":[1,2]}");
   assert_string_equal(messages[1].pieces[4].name, "g");
   // The results stand in a message of their own; a tool's image goes with what the user says.

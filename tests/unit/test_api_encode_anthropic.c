@@ -49,21 +49,23 @@ static void stream(void **state) {
   push_thought(&test, "more", NULL);  // the first was complete
   expect_out(&test, STOP("0") BLOCK("1", "{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}")
                         DELTA("1", "{\"type\":\"thinking_delta\",\"thinking\":\"more\"}"));
+  push_thought(&test, "", "redacted_thinking:blob");
+  expect_out(&test, STOP("1") BLOCK("2", "{\"type\":\"redacted_thinking\",\"data\":\"blob\"}"));
   push_text(&test, 0, "Hi");
-  expect_out(&test, STOP("1") BLOCK("2", "{\"type\":\"text\",\"text\":\"\"}")
-                        DELTA("2", "{\"type\":\"text_delta\",\"text\":\"Hi\"}"));
+  expect_out(&test, STOP("2") BLOCK("3", "{\"type\":\"text\",\"text\":\"\"}")
+                        DELTA("3", "{\"type\":\"text_delta\",\"text\":\"Hi\"}"));
   push_text(&test, 0, "");
   expect_out(&test, "");
   push_text(&test, 0, " \"you\"");
-  expect_out(&test, DELTA("2", "{\"type\":\"text_delta\",\"text\":\" \\\"you\\\"\"}"));
+  expect_out(&test, DELTA("3", "{\"type\":\"text_delta\",\"text\":\" \\\"you\\\"\"}"));
   push_tool(&test, 0, "t1", "f", "");
-  expect_out(&test, STOP("2") BLOCK("3", "{\"type\":\"tool_use\",\"id\":\"t1\",\"name\":\"f\",\"input\":{}}"));
+  expect_out(&test, STOP("3") BLOCK("4", "{\"type\":\"tool_use\",\"id\":\"t1\",\"name\":\"f\",\"input\":{}}"));
   push_tool(&test, 0, NULL, NULL, "{\"a\":1}");
-  expect_out(&test, DELTA("3", "{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"a\\\":1}\"}"));
+  expect_out(&test, DELTA("4", "{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"a\\\":1}\"}"));
   push_tool(&test, 1, NULL, "g", "{}");
-  expect_out(&test, STOP("3") BLOCK("4", "{\"type\":\"tool_use\",\"id\":\"call_0_1_" TEST_ID_DIGITS
+  expect_out(&test, STOP("4") BLOCK("5", "{\"type\":\"tool_use\",\"id\":\"call_0_1_" TEST_ID_DIGITS
                                          "\",\"name\":\"g\",\"input\":{}}")
-                        DELTA("4", "{\"type\":\"input_json_delta\",\"partial_json\":\"{}\"}"));
+                        DELTA("5", "{\"type\":\"input_json_delta\",\"partial_json\":\"{}\"}"));
   push_usage(
       &test, 0,
       (rh_usage){
@@ -71,7 +73,7 @@ static void stream(void **state) {
   assert_false(test.finished);
   push_end(&test, 0, RH_FINISH_TOOLS);
   assert_true(test.finished);
-  expect_out(&test, STOP("4") "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":"
+  expect_out(&test, STOP("5") "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":"
                               "\"tool_use\",\"stop_sequence\":null},\"usage\":{\"input_tokens\":3,"
                               "\"cache_creation_input_tokens\":2,\"cache_read_input_tokens\":4,\"output_tokens\":11},"
                               "\"roundhouse\":{" TEST_ORIGIN("500.000") "}}\n\nevent: message_stop\ndata: "
@@ -113,6 +115,7 @@ static void whole(void **state) {
   push_start(&test, 0, 9, 4);
   push_thought(&test, "h", NULL);
   push_thought(&test, "m", "proof");
+  push_thought(&test, "", "redacted_thinking:blob");
   push_text(&test, 0, "a");
   push_tool(&test, 0, "t1", "f", " {\"a\":");
   push_tool(&test, 0, NULL, NULL, "1}");
@@ -125,7 +128,8 @@ static void whole(void **state) {
   assert_true(test.finished);
   expect_out(
       &test, WHOLE
-      "{\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":\"proof\"},{\"type\":\"text\",\"text\":\"a\"},"
+      "{\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":\"proof\"},"
+      "{\"type\":\"redacted_thinking\",\"data\":\"blob\"},{\"type\":\"text\",\"text\":\"a\"},"
       "{\"type\":\"tool_use\",\"id\":\"t1\",\"name\":\"f\",\"input\": {\"a\":1}},{\"type\":\"text\",\"text\":"
       "\"b\\n\"},{\"type\":\"tool_use\",\"id\":\"t2\",\"name\":\"g\",\"input\":{}},{\"type\":\"tool_use\",\"id\":"
       "\"t3\",\"name\":\"g\",\"input\":{\"invalid_arguments\":\"{\\\"cut\"}}],\"stop_reason\":\"tool_use\","

@@ -260,8 +260,7 @@ static void test_killed_with_commands_on_their_way(void **state) {
   rh_redis_fixture_pause(&w->server);
   seen into = {0};
   const char *args[] = {"INCR", "n"};
-  for (int i = 0; i < 50; i++)
-    assert_int_equal(rh_redis_command(w->redis, 2, args, NULL, note, &into, NULL), RH_OK);
+  for (int i = 0; i < 50; i++) assert_int_equal(rh_redis_command(w->redis, 2, args, NULL, note, &into, NULL), RH_OK);
   rh_redis_fixture_kill(&w->server);
   assert_true(rh_redis_fixture_wait_down(w->loop, w->redis));
   assert_int_equal(into.lost, 50);
