@@ -259,14 +259,15 @@ static rh_status begin_remote_part(rh_work *work, rh_work_part *part, rh_error *
 
 static rh_status hold_model(rh_work *work, rh_error *error) {
   const rh_request *request = &work->asked->request;
-  rh_resolution found;
-  rh_status status = rh_manager_resolve(work->gateway->manager, work->seat->model, &found, error);
-  if (status != RH_OK) return status;
-  rh_served_hold(found.served, request->keep_alive);
-  work->served = found.served;
-  work->facts.served = found.served;
-  work->facts.model = rh_served_spec(found.served)->name;
-  const rh_model_info *info = rh_member_info(rh_served_member(found.served));
+  rh_served *served = rh_manager_peek(work->gateway->manager, work->seat->model);
+  if (served == NULL) {
+    return rh_fail_param(error, RH_NOT_FOUND, "model", "the model \"%.100s\" is not here any more", work->seat->model);
+  }
+  rh_served_hold(served, request->keep_alive);
+  work->served = served;
+  work->facts.served = served;
+  work->facts.model = rh_served_spec(served)->name;
+  const rh_model_info *info = rh_member_info(rh_served_member(served));
   work->facts.info = info;
   return info != NULL ? rh_task_check(request->task, info, work->facts.model, error) : RH_OK;
 }

@@ -185,10 +185,7 @@ static void describe(rh_seat *seat, const rh_served *served, uint64_t now_ns, rh
 }
 
 static const rh_served *find_served(const rh_gateway *gateway, const rh_seat *seat) {
-  rh_resolution found;
-  rh_error ignored;
-  if (seat->remote != NULL) return NULL;
-  return rh_manager_resolve(gateway->manager, seat->model, &found, &ignored) == RH_OK ? found.served : NULL;
+  return seat->remote == NULL ? rh_manager_peek(gateway->manager, seat->model) : NULL;
 }
 
 void rh_seat_describe(rh_gateway *gateway, rh_seat *seat, uint64_t now_ns, rh_route_member *out) {

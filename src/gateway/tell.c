@@ -35,7 +35,8 @@ static json_t *describe_seat(rh_gateway *gateway, rh_seat *seat, uint64_t now_ns
 }
 
 static json_t *describe_provider(const rh_gateway *gateway, const rh_provider_spec *spec, uint64_t now_ns) {
-  const rh_provider *remote = spec->in_process || gateway->providers == NULL ? NULL : rh_providers_find(gateway->providers, spec->name);
+  const rh_provider *remote =
+      spec->in_process || gateway->providers == NULL ? NULL : rh_providers_find(gateway->providers, spec->name);
   json_t *models = json_object();
   for (size_t i = 0; i < spec->model_count; i++) {
     json_object_set_new(models, spec->models[i].word, json_string(spec->models[i].model));

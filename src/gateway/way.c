@@ -196,10 +196,8 @@ static void pin(const meaning *means, const char *name, char *label, size_t size
 static bool is_twin(const rh_gateway *gateway, const rh_seat *a, const rh_seat *b) {
   if (a == b) return true;
   if (!rh_seat_in_process(a) || !rh_seat_in_process(b)) return false;
-  rh_resolution first, second;
-  rh_error ignored;
-  if (rh_manager_resolve(gateway->manager, a->model, &first, &ignored) != RH_OK) return false;
-  return rh_manager_resolve(gateway->manager, b->model, &second, &ignored) == RH_OK && first.served == second.served;
+  const rh_served *first = rh_manager_peek(gateway->manager, a->model);
+  return first != NULL && first == rh_manager_peek(gateway->manager, b->model);
 }
 
 static void add_seat(const rh_gateway *gateway, const rh_caller *caller, rh_seat *seat, rh_way *out) {
@@ -304,26 +302,24 @@ rh_status rh_way_ask(rh_gateway *gateway, const rh_request *request, const rh_ca
 
 void rh_way_describe_first(rh_gateway *gateway, const rh_way *way, rh_work_facts *out) {
   const rh_seat *seat = way->seats[0];
-  rh_resolution found;
-  rh_error ignored;
   *out = (rh_work_facts){
       .provider = seat->remote != NULL ? seat->provider : "local", .model = seat->model, .fallback = ""};
-  if (seat->remote != NULL || rh_manager_resolve(gateway->manager, seat->model, &found, &ignored) != RH_OK) return;
-  out->served = found.served;
-  out->model = rh_served_spec(found.served)->name;
-  out->info = rh_member_info(rh_served_member(found.served));
+  rh_served *served = seat->remote == NULL ? rh_manager_peek(gateway->manager, seat->model) : NULL;
+  if (served == NULL) return;
+  out->served = served;
+  out->model = rh_served_spec(served)->name;
+  out->info = rh_member_info(rh_served_member(served));
 }
 
 rh_status rh_way_identity(rh_gateway *gateway, const rh_way *way, char *out, size_t size) {
   const rh_seat *seat = way->seats[0];
-  rh_resolution found;
   int length;
   if (seat->remote != NULL) {
     length = snprintf(out, size, "%s\n%s\n%s", seat->provider, seat->spec->base_url, seat->model);
   } else {
-    rh_status status = rh_manager_resolve(gateway->manager, seat->model, &found, NULL);
-    if (status != RH_OK) return status;
-    const rh_model_spec *spec = rh_served_spec(found.served);
+    const rh_served *served = rh_manager_peek(gateway->manager, seat->model);
+    if (served == NULL) return RH_NOT_FOUND;
+    const rh_model_spec *spec = rh_served_spec(served);
     length = snprintf(out, size, "local\n%s\n%s\n%lld", spec->name, spec->path, (long long)spec->modified_s);
   }
   return length > 0 && (size_t)length < size ? RH_OK : RH_TOO_LARGE;

@@ -80,6 +80,10 @@ typedef struct rh_resolution {
 // catalogue has it and `roundhouse pull` gets it.
 rh_status rh_manager_resolve(rh_manager *manager, const char *name, rh_resolution *out, rh_error *error) RH_MUST_CHECK;
 
+// The model of exactly this name (or the newest version of it); NULL = none. Unlike the above it is no request: it says nothing about
+// what is asked for, looks at no alias, and writes no error.
+rh_served *rh_manager_peek(const rh_manager *manager, const char *name);
+
 size_t rh_manager_count(const rh_manager *manager);
 rh_served *rh_manager_at(const rh_manager *manager, size_t index);  // sorted by name
 json_t *rh_manager_aliases(const rh_manager *manager);  // [{"alias","model","swapping_to"?,"error"?}]; new reference

@@ -229,3 +229,5 @@ rh_status rh_manager_resolve(rh_manager *manager, const char *name, rh_resolutio
   if (nowhere && rh_watch_catch_up(manager)) status = resolve_named(manager, name, out, &nowhere, error);
   return nowhere ? unknown(manager, name, error) : status;
 }
+
+rh_served *rh_manager_peek(const rh_manager *manager, const char *name) { return rh_manager_match(manager, name); }

@@ -129,6 +129,9 @@ static void on_start(void *ctx) {
 rh_status rh_provider_probe(rh_provider *provider, void (*done)(void *ctx, bool well, const char *why), void *ctx,
                             rh_error *error) {
   const char *name = provider->spec->name;
+  if (provider->ops == NULL) {
+    return rh_fail(error, RH_UNSUPPORTED, "provider \"%s\" speaks a protocol that this build does not know", name);
+  }
   if (provider->probe != NULL) {
     return rh_fail(error, RH_CONFLICT, "a health check of provider \"%s\" is under way", name);
   }

@@ -105,8 +105,10 @@ void rh_run_expire(void *ctx) {
   rh_providers *owner = run->provider->owner;
   uint64_t now = rh_clock_now_ns();
   rh_providers_enter(owner);
-  if (run->state == RH_RUN_OVER) {
+  if (run->state == RH_RUN_OVER && now >= run->again_ns) {
     rh_run_doom(run);
+  } else if (run->state == RH_RUN_OVER) {
+    rh_run_arm(run);
   } else if (run->state == RH_RUN_PAUSING && now >= run->again_ns) {
     rh_attempt_begin(run);
   } else {

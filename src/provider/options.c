@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/version.h"
@@ -48,6 +49,12 @@ static bool set_protocols(CURL *easy) {
 #endif
 }
 
+// Our workers are other programs: one that inherited a connection would keep it open after we closed it.
+static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address) {
+  (void)ctx, (void)purpose;
+  return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 static long to_ms(uint64_t ns) {
   uint64_t ms = ns / RH_NS_PER_MS;
   return ms > INT32_MAX ? INT32_MAX : ms == 0 ? 1 : (long)ms;
@@ -61,7 +68,8 @@ CURL *rh_provider_easy_new(const rh_provider_spec *spec) {
   (void)curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
   bool ok = curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK && set_tls(easy, spec) && set_proxy(easy, spec) &&
-            set_protocols(easy) && curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
+            set_protocols(easy) && curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK &&
+            curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
             curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK &&
             curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L) == CURLE_OK &&
             curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L) == CURLE_OK &&

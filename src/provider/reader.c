@@ -228,7 +228,9 @@ static void look(rh_protocol_reader *reader, const char *bytes, size_t length) {
   while (i < length && strchr(" \t\r\n", bytes[i]) != NULL && bytes[i] != '\0') i++;
   if (i == length) return;
   reader->looked = true;
-  reader->in_body = !reader->stream || bytes[i] == '{';
+  // And the other way round: no JSON value begins like a field of an event or a comment.
+  bool like_events = bytes[i] != '\0' && strchr("deir:\xef", bytes[i]) != NULL;
+  reader->in_body = bytes[i] == '{' || (!reader->stream && !like_events);
 }
 
 static void end_stream(rh_protocol_reader *reader) {

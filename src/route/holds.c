@@ -54,6 +54,8 @@ static const char *text_of(const rh_features *features, rh_subject subject) {
 // What nobody said is "" and matches "" and "*" alone.
 static bool is_one_of(const rh_words *words, const char *text) {
   if (text == NULL) text = "";
+  if (words->exact_count == 1 && words->prefix_count == 0)  // the usual rule
+    return text[0] == words->exact[0][0] && strcmp(text, words->exact[0]) == 0;
   size_t low = 0;
   for (size_t high = words->exact_count; low < high;) {
     size_t middle = low + (high - low) / 2;
@@ -65,7 +67,8 @@ static bool is_one_of(const rh_words *words, const char *text) {
       low = middle + 1;
   }
   for (size_t i = 0; i < words->prefix_count; i++) {
-    if (strncmp(text, words->prefixes[i], strlen(words->prefixes[i])) == 0) return true;
+    const char *prefix = words->prefixes[i];
+    if ((prefix[0] == text[0] || prefix[0] == '\0') && strncmp(text, prefix, strlen(prefix)) == 0) return true;
   }
   return false;
 }
@@ -113,13 +116,19 @@ bool rh_condition_holds(const rh_test *condition, const rh_route_question *quest
   switch (condition->kind) {
     case RH_TEST_ALL:
       for (size_t i = 0; i < condition->as.list.count; i++) {
-        if (!rh_condition_holds(&condition->as.list.tests[i], question, failed)) return false;
+        const rh_test *test = &condition->as.list.tests[i];
+        if (test->kind <= RH_TEST_NOT ? rh_condition_holds(test, question, failed) : leaf_holds(test, question))
+          continue;
+        if (failed != NULL && test->kind > RH_TEST_NOT) *failed = test;
+        return false;
       }
       return true;
     case RH_TEST_ANY:
       holds = false;
-      for (size_t i = 0; !holds && i < condition->as.list.count; i++)
-        holds = rh_condition_holds(&condition->as.list.tests[i], question, NULL);
+      for (size_t i = 0; !holds && i < condition->as.list.count; i++) {
+        const rh_test *test = &condition->as.list.tests[i];
+        holds = test->kind <= RH_TEST_NOT ? rh_condition_holds(test, question, NULL) : leaf_holds(test, question);
+      }
       break;
     case RH_TEST_NOT: holds = !rh_condition_holds(condition->as.list.tests, question, NULL); break;
     default: holds = leaf_holds(condition, question); break;

@@ -6,7 +6,7 @@
 // Not here: what the counts mean (language.c, complexity.c) and which parts of a prompt are read at all (features.c).
 //
 // Tokens are estimated as byte-pair vocabularies of 50 to 200 thousand entries cut text: short words are one token, long ones one
-// more for every few letters, three digits or two signs are one; other scripts cost a part of a token, or more than one, a letter.
+// more for every few letters, three digits or three signs are one; other scripts cost a part of a token, or more than one, a letter.
 #include <string.h>
 
 #include "route/scan.h"
@@ -15,9 +15,9 @@
 
 // Tokens a character, by script; letters of Latin words are counted in word_tokens().
 static const double char_tokens[RH_SCRIPT_COUNT] = {
-    [RH_SCRIPT_CYRILLIC] = 0.42,   [RH_SCRIPT_GREEK] = 0.55, [RH_SCRIPT_HEBREW] = 0.60, [RH_SCRIPT_ARABIC] = 0.50,
-    [RH_SCRIPT_DEVANAGARI] = 0.60, [RH_SCRIPT_THAI] = 0.60,  [RH_SCRIPT_HAN] = 0.85,    [RH_SCRIPT_KANA] = 0.75,
-    [RH_SCRIPT_HANGUL] = 0.85,     [RH_SCRIPT_OTHER] = 1.50,
+    [RH_SCRIPT_CYRILLIC] = 0.34,   [RH_SCRIPT_GREEK] = 0.55, [RH_SCRIPT_HEBREW] = 0.60, [RH_SCRIPT_ARABIC] = 0.50,
+    [RH_SCRIPT_DEVANAGARI] = 0.60, [RH_SCRIPT_THAI] = 0.60,  [RH_SCRIPT_HAN] = 0.75,    [RH_SCRIPT_KANA] = 0.70,
+    [RH_SCRIPT_HANGUL] = 0.75,     [RH_SCRIPT_OTHER] = 1.50,
 };
 
 typedef struct reader {
@@ -64,30 +64,34 @@ static void count_word(rh_scan *scan, rh_word_key key) {
 }
 
 static void read_word(reader *in) {
-  rh_word_key key = {0};
-  size_t begin = in->at;
+  const unsigned char *at = in->text + in->at;
+  const unsigned char *end = in->text + in->length;
+  const unsigned char *begin = at;
+  uint64_t high = 0;
+  uint64_t low = 0;
   size_t accents = 0;
-  while (in->at < in->length) {
-    unsigned char c = in->text[in->at];
+  for (; at < end; at++) {
+    unsigned char c = *at;
     if (is_letter(c)) {
-      key.high = key.high << 8 | key.low >> 56;
-      key.low = key.low << 8 | (c | 0x20);
-      in->at++;
-    } else if (is_latin_pair(c, peek(in, 1))) {
-      uint32_t point = lower_latin((uint32_t)(c & 0x1f) << 6 | (peek(in, 1) & 0x3f));
-      key.high = key.high << 16 | key.low >> 48;
-      key.low = key.low << 16 | (0xc0 | point >> 6) << 8 | (0x80 | (point & 0x3f));
+      high = high << 8 | low >> 56;
+      low = low << 8 | (c | 0x20);
+    } else if (c >= 0xc3 && end - at > 1 && is_latin_pair(c, at[1])) {
+      uint32_t point = lower_latin((uint32_t)(c & 0x1f) << 6 | (at[1] & 0x3f));
+      high = high << 16 | low >> 48;
+      low = low << 16 | (0xc0 | point >> 6) << 8 | (0x80 | (point & 0x3f));
       accents++;
-      in->at += 2;
+      at++;
     } else {
       break;
     }
   }
-  size_t letters = in->at - begin - accents;
+  size_t bytes = (size_t)(at - begin);
+  size_t letters = bytes - accents;
   in->scan->words++;
   in->scan->letters[RH_SCRIPT_LATIN] += (uint32_t)letters;
   in->scan->tokens += word_tokens(letters, accents);
-  if (in->at - begin <= WORD_BYTES_MAX) count_word(in->scan, key);
+  if (bytes <= WORD_BYTES_MAX) count_word(in->scan, (rh_word_key){high, low});
+  in->at += bytes;
   in->last = 'a';
 }
 
@@ -169,7 +173,7 @@ static void read_signs(reader *in) {
     }
     in->at++;
   }
-  in->scan->tokens += (double)((in->at - begin + 1) / 2);
+  in->scan->tokens += (double)((in->at - begin + 2) / 3);
 }
 
 static rh_script script_of(uint32_t point) {

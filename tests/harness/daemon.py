@@ -79,6 +79,9 @@ class Daemon:
             self.command += ["--config", str(config_path)]
         settings.setdefault("listen", "127.0.0.1:0")
         settings.setdefault("log_format", "json")
+        # Most tests ask the same thing again to see the engine do it again. Those of the cache switch it on.
+        if not (config or {}).get("cache"):
+            settings.setdefault("cache", "off")
         for key, value in settings.items():
             self.command += flag(key, value)
         for name, path in (models or {}).items():

@@ -34,7 +34,7 @@ static inline void ledger_end(ledger_fixture *f) {
   f->ledger = NULL;
 }
 
-static int ledger_make(void **state) {
+static inline int ledger_make(void **state) {
   ledger_fixture *f = calloc(1, sizeof *f);
   folder_make(f->folder);
   f->loop = rh_loop_new();
@@ -43,7 +43,7 @@ static int ledger_make(void **state) {
   return 0;
 }
 
-static int ledger_clean(void **state) {
+static inline int ledger_clean(void **state) {
   ledger_fixture *f = *state;
   ledger_end(f);
   json_decref(f->answer);

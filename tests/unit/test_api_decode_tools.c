@@ -9,6 +9,86 @@
 #define HI "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
 #define WITH(fields) "{" HI "," fields "}"
 
+#define MESSAGE(fields) "{\"messages\":[{" fields "}]}"
+#define IMAGE(url) \
+  MESSAGE("\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"" url "\"}}]")
+#define IMAGE_URL "messages[0].content[0].image_url.url"
+#define TOOL_F "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]"
+
+static const bad_body BAD[] = {
+    {MESSAGE("\"role\":\"tool\",\"content\":\"x\""), RH_INVALID, "messages[0].tool_call_id", "missing"},
+    {MESSAGE("\"role\":\"user\",\"content\":\"x\",\"tool_call_id\":\"c\""), RH_INVALID, "messages[0].tool_call_id",
+     "role \"tool\""},
+    {MESSAGE("\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"image_url\"}]"), RH_INVALID,
+     "messages[0].content[1].image_url", "missing"},
+    {MESSAGE("\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{}}]"), RH_INVALID,
+     "messages[0].content[0].image_url.url", "missing"},
+    {IMAGE("file:///etc/passwd"), RH_INVALID, IMAGE_URL, "http(s) URL"},
+    {IMAGE("https://x/a b"), RH_INVALID, IMAGE_URL, "blanks"},
+    {IMAGE("data:image/png,abc"), RH_INVALID, IMAGE_URL, "without base64"},
+    {IMAGE("data:;base64,AA=="), RH_INVALID, IMAGE_URL, "an image such as"},
+    {IMAGE("data:text/html;base64,AA=="), RH_INVALID, IMAGE_URL, "\"text/html\""},
+    {IMAGE("data:image/png;base64,"), RH_INVALID, IMAGE_URL, "not base64"},
+    {IMAGE("data:image/png;base64,A A="), RH_INVALID, IMAGE_URL, "not base64"},
+    {IMAGE("data:image/png;base64,A==="), RH_INVALID, IMAGE_URL, "not base64"},
+    {MESSAGE("\"role\":\"assistant\",\"content\":[{\"type\":\"image_url\",\"image_url\":\"https://x\"}]"), RH_INVALID,
+     "messages[0].content[0]", "of the user"},
+    {MESSAGE("\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{}]"), RH_INVALID, "messages[0].tool_calls[0].id",
+     "missing"},
+    {MESSAGE("\"role\":\"assistant\",\"tool_calls\":{\"a\":1}"), RH_INVALID, "messages[0].tool_calls", "an array"},
+    {MESSAGE("\"role\":\"assistant\",\"tool_calls\":[5]"), RH_INVALID, "messages[0].tool_calls[0]", "an object"},
+    {MESSAGE("\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"a\"}]"), RH_INVALID,
+     "messages[0].tool_calls[0].function", "missing"},
+    {MESSAGE("\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"a\",\"function\":{}}]"), RH_INVALID,
+     "messages[0].tool_calls[0].function.name", "missing"},
+    {MESSAGE("\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"a\",\"type\":\"custom\"}]"), RH_UNSUPPORTED,
+     "messages[0].tool_calls[0]", "\"custom\""},
+    {MESSAGE("\"role\":\"user\",\"content\":\"x\",\"tool_calls\":[{}]"), RH_INVALID, "messages[0].tool_calls",
+     "of the assistant"},
+    {MESSAGE("\"role\":\"assistant\",\"function_call\":{}"), RH_UNSUPPORTED, "messages[0].function_call", "older form"},
+    {MESSAGE("\"role\":\"assistant\",\"content\":null,\"tool_calls\":[]"), RH_INVALID, "messages[0].content",
+     "missing"},
+    {WITH("\"tools\":[{\"type\":\"function\"}]"), RH_INVALID, "tools[0].function", "missing"},
+    {WITH("\"tools\":[{\"function\":{}}]"), RH_INVALID, "tools[0].type", "missing"},
+    {WITH("\"tools\":[{\"type\":\"custom\"}]"), RH_UNSUPPORTED, "tools[0]", "\"custom\""},
+    {WITH("\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"\"}}]"), RH_INVALID, "tools[0].function.name",
+     "empty"},
+    {WITH("\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":1}}]"), RH_INVALID,
+     "tools[0].function.parameters", "an object"},
+    {WITH("\"tools\":[1]"), RH_INVALID, "tools[0]", "an object"},
+    {WITH("\"tools\":{}"), RH_INVALID, "tools", "an array"},
+    {WITH("\"tool_choice\":\"required\""), RH_INVALID, "tool_choice", "there is none"},
+    {WITH("\"tool_choice\":\"perhaps\""), RH_INVALID, "tool_choice", "\"perhaps\""},
+    {WITH("\"tool_choice\":{\"type\":\"function\"}"), RH_INVALID, "tool_choice.function", "missing"},
+    {WITH("\"tool_choice\":{\"type\":\"allowed_tools\"}"), RH_UNSUPPORTED, "tool_choice", "\"allowed_tools\""},
+    {WITH(TOOL_F ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}"), RH_INVALID, "tool_choice",
+     "\"g\", which is not"},
+    {WITH("\"parallel_tool_calls\":1"), RH_INVALID, "parallel_tool_calls", "true or false"},
+    {WITH("\"reasoning_effort\":1"), RH_INVALID, "reasoning_effort", "a string"},
+    {WITH("\"functions\":[{}]"), RH_UNSUPPORTED, "functions", "older form"},
+    {WITH("\"function_call\":{\"name\":\"f\"}"), RH_UNSUPPORTED, "function_call", "older form"},
+    {WITH("\"response_format\":{\"type\":\"json_schema\"}"), RH_INVALID, "response_format.json_schema", "missing"},
+    {WITH("\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{}}"), RH_INVALID,
+     "response_format.json_schema.name", "missing"},
+    {WITH("\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"schema\":1}}"), RH_INVALID,
+     "response_format.json_schema.schema", "an object"},
+    {WITH("\"privacy\":\"secret\""), RH_INVALID, "privacy", "\"secret\""},
+    {WITH("\"privacy\":true"), RH_INVALID, "privacy", "\"low\""},
+    {WITH("\"localOnly\":\"yes\""), RH_INVALID, "localOnly", "true or false"},
+    {WITH("\"local_only\":1"), RH_INVALID, "local_only", "not a number"},
+    {WITH("\"complexity\":\"extreme\""), RH_INVALID, "complexity", "\"extreme\""},
+    {WITH("\"cache\":\"maybe\""), RH_INVALID, "cache", "\"fresh\" or \"only\""},
+    {WITH("\"agent_type\":1"), RH_INVALID, "agent_type", "a string"},
+    {WITH("\"response_format\":{\"type\":\"poem\"}"), RH_INVALID, "response_format.type", "poem"},
+    {WITH("\"response_format\":{}"), RH_INVALID, "response_format.type", "missing"},
+    {WITH("\"response_format\":\"text\""), RH_INVALID, "response_format", "an object"},
+};
+
+static void refused(void **state) {
+  (void)state;
+  expect_refused(PATH, BAD, COUNT(BAD));
+}
+
 static void decode_ok(test_case *test, const char *path, const char *body) {
   rh_status status = test_decode(test, path, body);
   if (status != RH_OK) fail_msg("%s: %s", body, test->error.message);
@@ -280,6 +360,7 @@ static void memory_is_bounded(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(refused),
       cmocka_unit_test(tools),
       cmocka_unit_test(needs),
       cmocka_unit_test(formats),

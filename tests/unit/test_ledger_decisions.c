@@ -194,8 +194,8 @@ static void test_several_writers_rotate_together(void **state) {
     bool good = true;
     for (int i = 0; i < BATCHES && good; i++) {
       char lines[256];
-      snprintf(lines, sizeof lines, "%d %06d aaaaaaaaaaaaaaaaaaaaaaaaaaaa .\n%d %06d bbbbbbbbbbbbbbbbbbbbbbbbbbbb .\n", w,
-               2 * i, w, 2 * i + 1);
+      snprintf(lines, sizeof lines, "%d %06d aaaaaaaaaaaaaaaaaaaaaaaaaaaa .\n%d %06d bbbbbbbbbbbbbbbbbbbbbbbbbbbb .\n",
+               w, 2 * i, w, 2 * i + 1);
       uint64_t lost;
       good = rh_decision_log_write(log, lines, strlen(lines), &lost, NULL) == RH_OK;
     }

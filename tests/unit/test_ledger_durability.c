@@ -10,13 +10,15 @@
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include <cmocka.h>
 
 #include "ledger_fixture.h"
 
 #define EVERY_NS (RH_NS_PER_MS / 2)
-#define RUN_NS (1600 * RH_NS_PER_MS)
+// So long that hundreds of records are older than the promise.
+#define RUN_NS (600 * RH_NS_PER_MS + rh_scaled_ns(RH_NS_PER_S))
 
 // When each record was added, by its number.
 typedef struct acknowledged {
@@ -123,12 +125,12 @@ static bool has_written_all(void *ctx) {
   return counts.waiting == 0;
 }
 
-#define CHILD_EXPECTS(what) \
-  do {                      \
-    if (!(what)) {          \
+#define CHILD_EXPECTS(what)                   \
+  do {                                        \
+    if (!(what)) {                            \
       fprintf(stderr, "not so: %s\n", #what); \
-      _exit(1);             \
-    }                       \
+      _exit(1);                               \
+    }                                         \
   } while (0)
 
 // A limit on the size of files stands for a disk that is full: writes beyond it fail.

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -256,8 +257,9 @@ static void test_too_many_questions_are_refused(void **state) {
 
 static void test_a_damaged_database_is_refused(void **state) {
   ledger_fixture *f = *state;
-  put_text(in_folder(f->folder, "state.db"), "this is no database, and long enough to be sure of that ......................"
-                                             "..................................................................");
+  put_text(in_folder(f->folder, "state.db"),
+           "this is no database, and long enough to be sure of that ......................"
+           "..................................................................");
   rh_ledger_options options = ledger_options(f);
   rh_error error = {0};
   assert_int_equal(rh_ledger_new(f->loop, &options, &f->ledger, &error), RH_INVALID);
@@ -265,18 +267,33 @@ static void test_a_damaged_database_is_refused(void **state) {
   assert_null(f->ledger);
 }
 
+static uint64_t own_time_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return (uint64_t)now.tv_sec * RH_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+static bool nothing_waits(void *ctx) {
+  rh_ledger_counts counts;
+  rh_ledger_get_counts(((ledger_fixture *)ctx)->ledger, &counts);
+  return counts.waiting == 0;
+}
+
 // Printed, not asserted: machines differ.
 static void test_cost_of_adding(void **state) {
   ledger_fixture *f = *state;
   rh_ledger_options options = ledger_options(f);
-  options.ring_max = 65536;
+  options.ring_max = 4000;
   ledger_start(f, &options);
   rh_ledger_record record = a_record("x");
-  uint64_t begin = rh_clock_now_ns();
-  for (int i = 0; i < 20000; i++) rh_ledger_add(f->ledger, &record);
-  printf("adding a record: %.0f ns\n", (double)(rh_clock_now_ns() - begin) / 20000);
+  for (int round = 0; round < 3; round++) {  // the first one touches the ring's memory
+    uint64_t begin = own_time_ns();
+    for (int i = 0; i < 4000; i++) rh_ledger_add(f->ledger, &record);
+    printf("adding a record: %.0f ns\n", (double)(own_time_ns() - begin) / 4000);
+    assert_true(rh_run_until(f->loop, nothing_waits, f));
+  }
   ledger_end(f);
-  assert_int_equal(ledger_number(f->folder, "SELECT count(*) FROM usage"), 20000);
+  assert_int_equal(ledger_number(f->folder, "SELECT count(*) FROM usage"), 12000);
 }
 
 int main(void) {

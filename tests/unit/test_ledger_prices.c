@@ -91,8 +91,11 @@ static void test_mistakes_are_named(void **state) {
 static void test_cost(void **state) {
   (void)state;
   const rh_price price = {.input = 3, .output = 15, .cached = 0.3, .written = 3.75, .request = 0.01};
-  rh_usage usage = {.prompt_tokens = 1000000, .completion_tokens = 100000, .cached_tokens = 500000,
-                    .written_tokens = 100000, .reasoning_tokens = 90000};
+  rh_usage usage = {.prompt_tokens = 1000000,
+                    .completion_tokens = 100000,
+                    .cached_tokens = 500000,
+                    .written_tokens = 100000,
+                    .reasoning_tokens = 90000};
   near(rh_price_cost(&price, &usage), 0.4 * 3 + 0.1 * 15 + 0.5 * 0.3 + 0.1 * 3.75 + 0.01);
   const rh_price plain = {.input = 2, .output = 8, .cached = NAN, .written = NAN};
   near(rh_price_cost(&plain, &usage), 1.0 * 2 + 0.1 * 8);
@@ -127,8 +130,10 @@ static void test_json(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_shipped_names),      cmocka_unit_test(test_configuration_wins),
-      cmocka_unit_test(test_mistakes_are_named), cmocka_unit_test(test_cost),
+      cmocka_unit_test(test_shipped_names),
+      cmocka_unit_test(test_configuration_wins),
+      cmocka_unit_test(test_mistakes_are_named),
+      cmocka_unit_test(test_cost),
       cmocka_unit_test(test_json),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -92,6 +92,22 @@ static void test_nobody_listens(void **state) {
   bench_stop(&b);
 }
 
+static bool closes_unsaid(server *self, int fd, unsigned number) {
+  (void)self, (void)number;
+  send_answer(fd, "200 OK", "", "one\nEND\n");
+  return false;
+}
+
+// Servers drop kept-alive connections as they like. That is nobody's failure, even where no retry is allowed.
+static void test_a_kept_connection_was_closed(void **state) {
+  (void)state;
+  bench b;
+  bench_start(&b, closes_unsaid, NULL);
+  for (int i = 0; i < 50; i++) expect_end(&b);
+  assert_int_equal(b.server.requests, 50);
+  bench_stop(&b);
+}
+
 // --- retries -----------------------------------------------------------------------------------------------------------------
 
 static bool fails_twice(server *self, int fd, unsigned number) {
@@ -157,7 +173,7 @@ static void test_no_retry_beyond_the_deadline(void **state) {
   (void)state;
   bench b;
   bench_start(&b, fails_always, retry_slowly);
-  watcher w = {.options.deadline_ns = rh_clock_now_ns() + rh_scaled_ns(5 * RH_NS_PER_S)};
+  watcher w = {.options.deadline_ns = rh_clock_now_ns() + 5 * RH_NS_PER_S};
   watcher_begin(&b, &w, "m");
   run_to_end(&w);
   assert_int_equal(w.error.status, RH_UPSTREAM);
@@ -305,6 +321,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_bad_answers),
       cmocka_unit_test(test_nobody_listens),
+      cmocka_unit_test(test_a_kept_connection_was_closed),
       cmocka_unit_test(test_retries),
       cmocka_unit_test(test_no_retry_beyond_the_deadline),
       cmocka_unit_test(test_retry_after_is_read),

@@ -132,6 +132,11 @@ static const reading READINGS[] = {
      "START|think:t|text:Hi|call0:i:f|args0:{}|" U "END:tools"},
     {RH_PROTOCOL_CHAT, true, " {\"choices\":[{\"message\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}",
      "START|text:Hi|END:stop"},
+    {RH_PROTOCOL_CHAT, false, CHUNK("{\"content\":\"a\"}") LAST("stop") DONE, "START|text:a|END:stop"},
+    // Line ends of two bytes, and an event of two lines.
+    {RH_PROTOCOL_CHAT, true,
+     "data: {\"choices\":[{\"delta\":\r\ndata: {\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\r\n\r\n" DONE,
+     "START|text:a|END:stop"},
     {RH_PROTOCOL_CHAT, false, "{\"choices\":[]}", "ERROR:upstream"},
     {RH_PROTOCOL_CHAT, false, "{\"choices\":[{\"mess", "ERROR:upstream"},
     {RH_PROTOCOL_CHAT, false, "null", "ERROR:upstream"},
@@ -184,9 +189,9 @@ static const reading READINGS[] = {
     {RH_PROTOCOL_ANTHROPIC, false, "{\"content\":{}}", "ERROR:upstream"},
     // responses
     {RH_PROTOCOL_RESPONSES, true,
-     R_CREATED A("{\"type\":\"response.output_item.added\",\"output_index\":0,\"item\":{\"type\":\"reasoning\",\"id\":"
-                 "\"rs\",\"summary\":[]}}") A(
-         "{\"type\":\"response.reasoning_summary_part.added\",\"summary_index\":0}")
+     R_CREATED A(
+         "{\"type\":\"response.output_item.added\",\"output_index\":0,\"item\":{\"type\":\"reasoning\",\"id\":"
+         "\"rs\",\"summary\":[]}}") A("{\"type\":\"response.reasoning_summary_part.added\",\"summary_index\":0}")
          A("{\"type\":\"response.reasoning_summary_text.delta\",\"delta\":\"one\"}") A(
              "{\"type\":\"response.reasoning_summary_part.added\",\"summary_index\":1}")
              A("{\"type\":\"response.reasoning_summary_text.delta\",\"delta\":\"two\"}") A(
@@ -198,14 +203,15 @@ static const reading READINGS[] = {
      "START|think:one|think:\n\n|think:two|text:Hi|" R_U "END:stop"},
     {RH_PROTOCOL_RESPONSES, true,
      R_CREATED A("{\"type\":\"response.output_item.added\",\"output_index\":0,\"item\":{\"type\":\"function_call\","
-                 "\"id\":\"fc\",\"call_id\":\"c9\",\"name\":\"f\",\"arguments\":\"\"}}") A(
-         "{\"type\":\"response.function_call_arguments.delta\",\"output_index\":0,\"delta\":\"{\\\"a\\\":\"}")
-         A("{\"type\":\"response.function_call_arguments.delta\",\"output_index\":0,\"delta\":\"1}\"}") A(
-             "{\"type\":\"response.function_call_arguments.done\",\"output_index\":0,\"arguments\":\"{\\\"a\\\":1}\"}")
-             A("{\"type\":\"response.output_item.added\",\"output_index\":1,\"item\":{\"type\":\"function_call\","
-               "\"call_id\":\"c8\",\"name\":\"g\"}}")
-                 A("{\"type\":\"response.function_call_arguments.done\",\"output_index\":1,\"arguments\":\"{}\"}")
-                     A("{\"type\":\"response.completed\",\"response\":{\"status\":\"completed\"," R_USAGE "}}"),
+                 "\"id\":\"fc\",\"call_id\":\"c9\",\"name\":\"f\",\"arguments\":\"\"}}")
+         A("{\"type\":\"response.function_call_arguments.delta\",\"output_index\":0,\"delta\":\"{\\\"a\\\":\"}")
+             A("{\"type\":\"response.function_call_arguments.delta\",\"output_index\":0,\"delta\":\"1}\"}") A(
+                 "{\"type\":\"response.function_call_arguments.done\",\"output_index\":0,\"arguments\":\"{\\\"a\\\":"
+                 "1}\"}")
+                 A("{\"type\":\"response.output_item.added\",\"output_index\":1,\"item\":{\"type\":\"function_call\","
+                   "\"call_id\":\"c8\",\"name\":\"g\"}}")
+                     A("{\"type\":\"response.function_call_arguments.done\",\"output_index\":1,\"arguments\":\"{}\"}")
+                         A("{\"type\":\"response.completed\",\"response\":{\"status\":\"completed\"," R_USAGE "}}"),
      "START|call0:c9:f|args0:{\"a\":|args0:1}|call1:c8:g|args1:{}|" R_U "END:tools"},
     {RH_PROTOCOL_RESPONSES, true,
      R_CREATED A("{\"type\":\"response.incomplete\",\"response\":{\"status\":\"incomplete\",\"incomplete_details\":{"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "provider_fixture.h"
 
+#include <fcntl.h>
+
 #define STREAM "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 #define MANY_LINES 20000
 
@@ -14,6 +16,18 @@ static bool never_answers(server *self, int fd, unsigned number) {
   (void)number;
   wait_left(self, fd);
   return false;
+}
+
+// Connections of this process to that port which an exec would hand on.
+static unsigned inheritable(unsigned port) {
+  unsigned found = 0;
+  for (int fd = 3; fd < 256; fd++) {
+    struct sockaddr_in peer = {0};
+    socklen_t size = sizeof peer;
+    if (getpeername(fd, (struct sockaddr *)&peer, &size) != 0 || ntohs(peer.sin_port) != port) continue;
+    if ((fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0) found++;
+  }
+  return found;
 }
 
 static void test_run(void **state) {
@@ -30,6 +44,7 @@ static void test_run(void **state) {
     assert_true(w.starts == 1 && w.ends == 1 && w.errors == 0 && w.choice == i);
   }
   assert_int_equal(b.server.connections, 1);  // kept alive
+  assert_int_equal(inheritable(b.server.port), 0);
   assert_non_null(strstr(b.server.head, "POST /v1/lines HTTP/1.1\r\n"));
   assert_non_null(strstr(b.server.head, "Authorization: Bearer sk-very-secret\r\n"));
   assert_non_null(strstr(b.server.head, "Content-Type: application/json\r\n"));

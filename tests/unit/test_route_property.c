@@ -109,7 +109,7 @@ static void random_features(rh_features *f) {
   f->prompt_tokens = below(3000);
   f->session = below(2) ? "s" : NULL;
   f->session_hash = below(2) ? below(1000) + 1 : 0;
-  memcpy(f->language, languages[below(3)], 3);
+  snprintf(f->language, sizeof f->language, "%s", languages[below(3)]);
 }
 
 static bool may(const rh_route_question *question, const rh_route_member *member) {
