@@ -9,6 +9,7 @@ import pytest
 
 from harness.daemon import ROOT, Factory
 from harness.hub import Hub
+from harness.upstream import Upstream
 from harness.wait import SCALE
 
 
@@ -61,6 +62,13 @@ def tiny(tmp_path_factory):
     path = tmp_path_factory.mktemp("files") / "tiny.gguf"
     subprocess.run([sys.executable, ROOT / "scripts" / "make_tiny_gguf.py", path], check=True)
     return path
+
+
+@pytest.fixture
+def upstream():
+    """A provider on loopback that answers, or fails, on command."""
+    with Upstream() as server:
+        yield server
 
 
 @pytest.fixture

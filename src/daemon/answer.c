@@ -47,7 +47,7 @@ void rh_answer_note_member(rh_call *call) {
   }
   if (facts->provider != NULL) call->meta.provider = facts->provider;
   call->meta.info = facts->info;
-  call->meta.attempts = (int)facts->attempts;
+  call->meta.attempts = facts->attempts > 1 ? (int)facts->attempts : 0;  // what is usual needs no words
   call->meta.confidence = facts->confidence;
   note_fallback(call, facts);
 }

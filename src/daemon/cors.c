@@ -45,5 +45,8 @@ void rh_cors_headers(const rh_daemon *daemon, rh_http_exchange *exchange) {
   bool any = daemon->settings->cors_origin != NULL && strcmp(daemon->settings->cors_origin, "*") == 0;
   (void)rh_http_set_header(exchange, "Access-Control-Allow-Origin", any ? "*" : origin);
   if (!any) (void)rh_http_set_header(exchange, "Vary", "Origin");
-  (void)rh_http_set_header(exchange, "Access-Control-Expose-Headers", "x-request-id, retry-after, x-roundhouse-model");
+  (void)rh_http_set_header(
+      exchange, "Access-Control-Expose-Headers",
+      "x-request-id, retry-after, x-roundhouse-model, x-roundhouse-provider, x-roundhouse-route, x-roundhouse-cache, "
+      "x-roundhouse-cost-usd, x-roundhouse-attempts, age");
 }

@@ -3,7 +3,8 @@
 // The gate: who may call at all. A key comes as "Authorization: Bearer ..." or "x-api-key"; what it may do is its scopes'. Decided
 // at a request's head, before its body is read. Loop thread only; keeps nothing.
 //
-// Keys are needed as soon as there is one ("require_key": "auto"), and always where other machines can reach us. Admin calls need the
+// Keys are needed as soon as there is or was one ("require_key": "auto": the last one's end must not open the door), and always where
+// other machines can reach us. Admin calls need the
 // admin scope once there is any key, whatever else is configured: a key that could make others would be worth nothing otherwise.
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +17,7 @@ bool rh_gate_needs_key(const rh_daemon *daemon) {
   const rh_gateway_values *values = &daemon->settings->gateway;
   if (values->require_key != RH_REQUIRE_KEY_AUTO) return values->require_key == RH_REQUIRE_KEY_ALWAYS;
   const rh_keys *keys = rh_gateway_keys(daemon->gateway);
-  return (keys != NULL && rh_keys_any(keys)) || (daemon->open_beyond && !values->allow_anonymous);
+  return (keys != NULL && rh_keys_exist(keys)) || (daemon->open_beyond && !values->allow_anonymous);
 }
 
 static const char *presented(const rh_http_exchange *exchange) {
@@ -40,7 +41,7 @@ rh_status rh_gate_check(const rh_daemon *daemon, const rh_http_exchange *exchang
                         rh_error *error) {
   *key = NULL;
   rh_keys *keys = rh_gateway_keys(daemon->gateway);
-  bool admin = scope == RH_KEY_ADMIN && keys != NULL && rh_keys_any(keys);
+  bool admin = scope == RH_KEY_ADMIN && keys != NULL && rh_keys_exist(keys);
   bool needed = admin || rh_gate_needs_key(daemon);
   const char *secret = presented(exchange);
   rh_error inner = {0};

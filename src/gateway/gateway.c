@@ -9,7 +9,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -22,7 +21,7 @@
 #define REDIS_BACKOFF_MAX_NS (5 * RH_NS_PER_S)
 #define REDIS_PENDING_MAX 4096
 #define BUCKETS_MAX 100000
-#define LEDGER_RING_MAX 65536
+#define LEDGER_RING_MAX 16384
 #define LEDGER_FLUSH_NS (RH_NS_PER_S / 2)
 #define VECTOR_MAX 8192  // dimensions of an embedding in the semantic cache
 #define OUTLIER_TICKS 5
@@ -140,31 +139,6 @@ static rh_status open_database(rh_gateway *gateway, const char *folder, rh_error
   return RH_OK;
 }
 
-static void take_spent(rh_gateway *gateway, rh_budget_period period, rh_status status, const json_t *answer) {
-  const char *id;
-  json_t *usd;
-  if (status != RH_OK || gateway->keys == NULL) return;
-  json_object_foreach((json_t *)(uintptr_t)answer, id, usd) {  // jansson lacks the const
-    rh_key *key = rh_keys_find(gateway->keys, id);
-    if (key != NULL && key->period == period) rh_key_spend(key, json_number_value(usd), rh_clock_wall_s());
-  }
-}
-
-static void on_spent_ever(void *ctx, rh_status status, json_t *answer, const rh_error *error) {
-  (void)error;
-  take_spent(ctx, RH_BUDGET_NEVER, status, answer);
-}
-
-static void on_spent_today(void *ctx, rh_status status, json_t *answer, const rh_error *error) {
-  (void)error;
-  take_spent(ctx, RH_BUDGET_DAY, status, answer);
-}
-
-static void on_spent_this_month(void *ctx, rh_status status, json_t *answer, const rh_error *error) {
-  (void)error;
-  take_spent(ctx, RH_BUDGET_MONTH, status, answer);
-}
-
 static void on_quality(void *ctx, rh_status status, json_t *answer, const rh_error *error) {
   rh_gateway *gateway = ctx;
   const char *label;
@@ -186,23 +160,11 @@ static void on_quality(void *ctx, rh_status status, json_t *answer, const rh_err
   }
 }
 
-// What the ledger remembers from before: budgets that are used up stay so over a restart, and learned qualities too.
-static void ask_ledger(rh_gateway *gateway) {
-  time_t now = (time_t)rh_clock_wall_s();
-  struct tm day;
-  gmtime_r(&now, &day);
-  int64_t today_s = (int64_t)now - day.tm_hour * 3600 - day.tm_min * 60 - day.tm_sec;
-  int64_t month_s = today_s - (int64_t)(day.tm_mday - 1) * 86400;
-  const struct {
-    int64_t since_s;
-    rh_ledger_done done;
-  } questions[] = {{0, on_spent_ever}, {today_s, on_spent_today}, {month_s, on_spent_this_month}};
+// Learned qualities outlast a restart. (So do used budgets; the keys read those themselves.)
+static void ask_quality(rh_gateway *gateway) {
   rh_error error = {0};
-  rh_status status = rh_ledger_quality(gateway->ledger, on_quality, gateway, NULL, &error);
-  for (size_t i = 0; status == RH_OK && i < sizeof questions / sizeof questions[0]; i++) {
-    status = rh_ledger_spent(gateway->ledger, questions[i].since_s * 1000, questions[i].done, gateway, NULL, &error);
-  }
-  if (status != RH_OK) RH_LOG(RH_LOG_WARN, "the ledger cannot be asked", rh_log_str("error", error.message));
+  if (rh_ledger_quality(gateway->ledger, on_quality, gateway, NULL, &error) == RH_OK) return;
+  RH_LOG(RH_LOG_WARN, "the ledger cannot be asked", rh_log_str("error", error.message));
 }
 
 static rh_status open_ledger(rh_gateway *gateway, const char *folder, rh_error *error) {
@@ -218,7 +180,7 @@ static rh_status open_ledger(rh_gateway *gateway, const char *folder, rh_error *
       .decision_files = values->decision_log_files,
   };
   rh_status status = rh_ledger_new(gateway->loop, &options, &gateway->ledger, error);
-  if (status == RH_OK) ask_ledger(gateway);
+  if (status == RH_OK) ask_quality(gateway);
   return status;
 }
 

@@ -11,7 +11,8 @@
 
 bool rh_judge_wanted(const rh_work *work) {
   bool text = work->part_count == 1 && work->asked->request.infer == NULL;
-  return text && work->way.cascade_min > 0 && !work->passed && rh_try_has_next(work);
+  bool judged = work->way.cascade_min > 0 && work->at + 1 < work->way.cascade_count;
+  return text && judged && !work->passed && rh_try_has_next(work);
 }
 
 void rh_judge_drop(rh_work_part *part) {

@@ -90,7 +90,8 @@ static void on_feedback(void *ctx, rh_status status, json_t *answer, const rh_er
     rh_seat *seat = rh_seat_find(gateway, text_of(answer, "provider"), text_of(answer, "model"));
     if (seat != NULL) rh_route_stats_feedback(&seat->stats, given->rating);
     const char *experiment = text_of(answer, "experiment");
-    if (experiment[0] != '\0') {
+    bool first = json_object_get(answer, "previous") == NULL;  // a changed mind is not two opinions
+    if (first && experiment[0] != '\0') {
       rh_experiment_feedback(gateway->experiments, experiment, text_of(answer, "arm"), given->rating);
       gateway->experiments_changed = true;
     }

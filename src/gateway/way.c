@@ -176,6 +176,7 @@ static void fill_question(rh_gateway *gateway, const rh_request *request, const 
       .members = gateway->members,
       .member_count = gateway->member_count,
       .prefer_backend = request->prefer_backend,
+      .strategy = request->hints.strategy,
       .needs = rh_way_needs(request),
       .now_ns = rh_clock_now_ns(),
       .chance = rh_gateway_chance(gateway),
@@ -231,6 +232,7 @@ static rh_status long_way(rh_gateway *gateway, const rh_request *request, const 
   out->strategy = plan.strategy;
   out->confidence = plan.confidence;
   out->cascade_min = plan.cascade_min;
+  out->cascade_count = plan.cascade_count;
   rh_text_copy(out->reason, sizeof out->reason, means->kind == NAME_LOCAL ? means->local.reason : plan.reason);
   return RH_OK;
 }

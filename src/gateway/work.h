@@ -35,7 +35,9 @@ typedef struct rh_way {
   rh_features features;  // strings borrowed from the request
   bool routed;           // the router chose; otherwise the request named its model
   int rule;
-  double confidence, cascade_min;
+  double confidence;     // of the choice
+  double cascade_min;    // an answer less sure than this is not taken ...
+  size_t cascade_count;  // ... from so many seats from the front, but the last of them
   rh_strategy strategy;
   rh_assignment experiment;  // its members NULL = none
 } rh_way;

@@ -50,7 +50,7 @@ class Worker:
                 return json.loads(rest[:json_length] or b"{}")
 
     def load(self, path):
-        self.send(LOAD, 0, {"engine": "llama", "path": path, "context": 1024, "slots": 1, "threads": 2})
+        self.send(LOAD, 0, {"engine": "llama", "path": path, "context": 1024, "slots": 1, "threads": 1})
         assert "engine" in self.wait_for(LOADED, EVENT)
 
     def run(self, prompt, max_tokens, tail=b"", **more):
