@@ -209,6 +209,8 @@ rh_step rh_lookup_step(rh_call *call);  // RH_STEP_SCHEDULE, RH_STEP_RUN, RH_STE
 rh_step rh_lookup_miss(rh_call *call);  // as the step, when no cached answer was found
 void rh_lookup_replay(rh_call *call);   // goes on with a cached answer
 void rh_lookup_hit(rh_call *call, rh_recording *recording, double age_s, const char *how);  // takes one hold of it
+// Redis is shared: what comes from there is looked at. False: it has more answers than the request asks for.
+bool rh_lookup_fits(const rh_call *call, const rh_recording *recording);
 uint64_t rh_call_deadline(const rh_call *call);
 
 // semantic.c

@@ -36,6 +36,10 @@ void rh_lookup_hit(rh_call *call, rh_recording *recording, double age_s, const c
   rh_loop_defer(call->daemon->loop, &call->replaying);
 }
 
+bool rh_lookup_fits(const rh_call *call, const rh_recording *recording) {
+  return rh_recording_choices(recording) <= rh_request_runs(&call->asked->request);
+}
+
 // --- a miss --------------------------------------------------------------------------------------------------------
 
 static bool join_other(rh_call *call) {
@@ -62,6 +66,10 @@ rh_step rh_lookup_miss(rh_call *call) {
 static void on_found(void *ctx, rh_recording *recording, double age_s) {
   rh_call *call = ctx;
   call->cache_question = NULL;
+  if (recording != NULL && !rh_lookup_fits(call, recording)) {
+    rh_recording_release(recording);
+    recording = NULL;
+  }
   if (recording != NULL) {
     rh_lookup_hit(call, recording, age_s, "answered from the cache");
     rh_call_move_on(call, RH_STEP_RUN);
@@ -109,10 +117,11 @@ rh_step rh_lookup_step(rh_call *call) {
       rh_cache_find(rh_gateway_cache(call->daemon->gateway), &call->cache_key, call->way->features.local_only, age_max,
                     rh_clock_now_ns(), &recording, &age_s, on_found, call, &call->cache_question);
   if (status == RH_AGAIN) return RH_STEP_PARK;
-  if (status == RH_OK) {
+  if (status == RH_OK && rh_lookup_fits(call, recording)) {
     rh_lookup_hit(call, recording, age_s, "answered from the cache");
     return RH_STEP_RUN;
   }
+  if (status == RH_OK) rh_recording_release(recording);
   if (rh_semantic_begin(call)) return RH_STEP_PARK;
   return rh_lookup_miss(call);
 }

@@ -22,6 +22,7 @@ struct rh_semantic_lookup {
   float *vector;  // NULL = none came
   size_t dimensions;
   rh_deferred end;  // outside of its own sink
+  bool near;        // `found` is a neighbour
   bool over;
 };
 
@@ -40,11 +41,16 @@ static rh_verdict on_event(void *ctx, const rh_event *event) {
 
 static void on_answer(void *ctx, rh_recording *recording, double age_s) {
   rh_call *call = ctx;
+  rh_gateway *gateway = call->daemon->gateway;
   call->cache_question = NULL;
-  if (recording == NULL) {
+  if (recording == NULL || !rh_lookup_fits(call, recording)) {
+    rh_recording_release(recording);
+    // A neighbour without an answer would hide those that have one.
+    if (call->semantic->near) rh_semantic_drop(rh_gateway_semantic(gateway), &call->semantic->found);
     rh_call_move_on(call, rh_lookup_miss(call));
     return;
   }
+  rh_cache_note_semantic_hit(rh_gateway_cache(gateway));
   rh_lookup_hit(call, recording, age_s, "answered from the cache, by a like question");
   rh_call_move_on(call, RH_STEP_RUN);
 }
@@ -58,12 +64,12 @@ static void on_end(void *ctx) {
   double cosine = 0, age_s = 0;
   rh_follower_leave(lookup->follower);
   lookup->follower = NULL;
-  bool near = lookup->vector != NULL &&
-              rh_semantic_find(rh_gateway_semantic(gateway), &lookup->shape, lookup->vector, lookup->dimensions,
-                               call->daemon->settings->gateway.semantic_threshold, now, &lookup->found, &cosine);
+  lookup->near = lookup->vector != NULL &&
+                 rh_semantic_find(rh_gateway_semantic(gateway), &lookup->shape, lookup->vector, lookup->dimensions,
+                                  call->daemon->settings->gateway.semantic_threshold, now, &lookup->found, &cosine);
   rh_recording *recording = NULL;
   rh_status status = RH_NOT_FOUND;
-  if (near) {
+  if (lookup->near) {
     status = rh_cache_find(rh_gateway_cache(gateway), &lookup->found, call->way->features.local_only,
                            call->asked->request.hints.cache_age_max_s, now, &recording, &age_s, on_answer, call,
                            &call->cache_question);

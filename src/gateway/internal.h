@@ -109,6 +109,7 @@ struct rh_follower {
   bool stream;      // its client sees events at once
   bool live;        // it has had everything so far
   bool waiting;     // its sink said WAIT
+  bool seen;        // its client sees events at once and has seen something
   bool leads;
   unsigned busy;  // depth of its sink's calls: must not be freed
   rh_deferred catch_up;

@@ -51,8 +51,14 @@ static void let_go(rh_follower *follower) {
 }
 
 static void give(rh_follower *follower, const rh_event *event) {
+  rh_event again = {.kind = RH_EVENT_ERROR, .choice = event->choice};
   follower->busy++;
-  if (is_said(event) && follower->stream) follower->work->passed = true;
+  if (is_said(event) && follower->stream) follower->work->passed = follower->seen = true;
+  if (event->kind == RH_EVENT_START && follower->seen) {
+    // It joined work whose own client sees nothing before the end, so its beginning may be taken back.
+    (void)rh_fail(&again.as.error, RH_UNAVAILABLE, "the model was lost in the middle of this answer; ask again");
+    event = &again;
+  }
   if (rh_sink_push(&follower->sink, event) == RH_WAIT) follower->waiting = true;
   let_go(follower);
 }
@@ -324,8 +330,6 @@ rh_follower *rh_work_join(rh_gateway *gateway, const rh_cache_key *key, const rh
     if (memcmp(work->key.bytes, key->bytes, sizeof key->bytes) != 0) continue;
     // Its time must not end long before this request's own would.
     if (work->over || work->recording == NULL || work->options.deadline_ns + RH_NS_PER_S < deadline_ns) continue;
-    // An answer whose beginning may be taken back is only for clients that see nothing before the end.
-    if (request->stream && !work->stream) continue;
     rh_follower *follower = new_follower(work, sink, request->stream);
     if (follower == NULL) return NULL;
     rh_loop_defer(gateway->loop, &follower->catch_up);
