@@ -4,9 +4,10 @@
 // per request. Python would add more time to a request than the daemon does, so the clock stands here.
 //
 //   bench_http_latency --port N --path P --body FILE [--body FILE ...] [--host A] [--connections C] [--requests N]
-//                      [--warmup W] [--detail] [--pid PID --sample-every K]
+//                      [--warmup W] [--detail] [--pid PID --sample-every K] [--header "Name: value" ...] [--number FROM]
 //
-// Bodies are files; request i sends body i modulo their number. Prints one JSON object: counts, percentiles of the
+// Bodies are files; request i sends body i modulo their number. With --number, each run of at least three '#' in a body or a
+// --header becomes the last digits of FROM + i, so that no two requests need be alike. Prints one JSON object: counts, percentiles of the
 // whole request and of its first content (microseconds), with --detail one object per request, with --pid the resident
 // memory of that process every K requests. It understands as much HTTP and SSE as it needs: status, Content-Length,
 // chunked, the first non-empty "content"/"text" of an event, the last "completion_tokens" and "prompt_tokens".
@@ -31,12 +32,19 @@
 #define SAMPLES_MAX 4096
 #define HEAD_MAX 16384
 #define INPUT_BYTES 65536
+#define HEADERS_BYTES_MAX 1024
+#define PLACES_MAX 8  // of a request, where its number goes
+#define PLACE_DIGITS_MIN 3
 // The tail of the body that is kept, so that a word cut by a read is still found. Longer than any word looked for.
 #define TAIL_MAX 64
 
 typedef struct request_text {
   char *bytes;
   size_t length;
+  struct {
+    size_t at, length;
+  } places[PLACES_MAX];
+  size_t place_count;
 } request_text;
 
 typedef struct outcome {
@@ -55,8 +63,10 @@ typedef enum body_framing {
 
 typedef struct connection {
   int fd;
-  const request_text *text;
+  const char *bytes;  // of the request: its body's own, or `copy`
+  size_t length;
   size_t sent;
+  char *copy;    // with its number in it; NULL = the bodies need none
   outcome *out;  // the running request's place in the results; NULL = idle
   char head[HEAD_MAX];
   size_t head_length;
@@ -79,7 +89,9 @@ static struct {
   long connections, requests, warmup;
   bool detail;
   long pid, sample_every;
-} options = {.host = "127.0.0.1", .connections = 1, .requests = 1000};
+  char headers[HEADERS_BYTES_MAX];
+  long number;  // of the first request; -1 = requests have none
+} options = {.number = -1, .host = "127.0.0.1", .connections = 1, .requests = 1000};
 
 static outcome *outcomes;
 static long started, finished, errors;
@@ -120,19 +132,46 @@ static char *read_file(const char *path, size_t *length) {
   return bytes;
 }
 
+static void find_places(request_text *text) {
+  for (size_t at = 0; at < text->length;) {
+    size_t end = at;
+    while (end < text->length && text->bytes[end] == '#') end++;
+    if (end - at >= PLACE_DIGITS_MIN) {
+      if (text->place_count == PLACES_MAX) fail("too many places for a number");
+      text->places[text->place_count].at = at;
+      text->places[text->place_count++].length = end - at;
+    }
+    at = end + 1;
+  }
+}
+
+// The request with its number in its places.
+static void write_number(connection *c, const request_text *text, long number) {
+  memcpy(c->copy, text->bytes, text->length);
+  for (size_t i = 0; i < text->place_count; i++) {
+    long left = number;
+    for (size_t digit = text->places[i].length; digit-- > 0; left /= 10) {
+      c->copy[text->places[i].at + digit] = (char)('0' + left % 10);
+    }
+  }
+  c->bytes = c->copy;
+}
+
 static request_text make_request(const char *body_path) {
   size_t body_length;
   char *body = read_file(body_path, &body_length);
-  request_text text = {.bytes = malloc(body_length + 1024)};
+  int room = 1024 + HEADERS_BYTES_MAX;
+  request_text text = {.bytes = malloc(body_length + (size_t)room)};
   if (text.bytes == NULL) fail("memory");
-  int head = snprintf(text.bytes, 1024,
-                      "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/json\r\n"
+  int head = snprintf(text.bytes, (size_t)room,
+                      "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/json\r\n%s"
                       "Content-Length: %zu\r\n\r\n",
-                      options.path, options.host, options.port, body_length);
-  if (head < 0 || head >= 1024) fail("the path is too long");
+                      options.path, options.host, options.port, options.headers, body_length);
+  if (head < 0 || head >= room) fail("the path is too long");
   memcpy(text.bytes + head, body, body_length);
   text.length = (size_t)head + body_length;
   free(body);
+  if (options.number >= 0) find_places(&text);
   return text;
 }
 
@@ -149,8 +188,8 @@ static void open_connection(connection *c) {
 }
 
 static void push_out(connection *c) {
-  while (c->out != NULL && c->sent < c->text->length) {
-    ssize_t put = send(c->fd, c->text->bytes + c->sent, c->text->length - c->sent, MSG_NOSIGNAL);
+  while (c->out != NULL && c->sent < c->length) {
+    ssize_t put = send(c->fd, c->bytes + c->sent, c->length - c->sent, MSG_NOSIGNAL);
     if (put < 0 && errno == EAGAIN) return;
     if (put < 0) fail("send");
     c->sent += (size_t)put;
@@ -162,7 +201,10 @@ static void begin_next(connection *c) {
   c->out = NULL;
   if (started >= total) return;
   c->out = &outcomes[started];
-  c->text = &options.bodies[(size_t)started % options.body_count];
+  const request_text *text = &options.bodies[(size_t)started % options.body_count];
+  c->bytes = text->bytes;
+  c->length = text->length;
+  if (text->place_count > 0) write_number(c, text, options.number + started);
   started++;
   c->sent = 0;
   c->head_length = 0;
@@ -322,7 +364,14 @@ static void run(void) {
   static connection connections[CONNECTIONS_MAX];
   epoll_fd = epoll_create1(0);
   if (epoll_fd < 0) fail("epoll_create1");
-  for (long i = 0; i < options.connections; i++) open_connection(&connections[i]);
+  size_t longest = 0;
+  for (size_t i = 0; i < options.body_count; i++) {
+    if (options.bodies[i].length > longest) longest = options.bodies[i].length;
+  }
+  for (long i = 0; i < options.connections; i++) {
+    if (options.number >= 0 && (connections[i].copy = malloc(longest)) == NULL) fail("memory");
+    open_connection(&connections[i]);
+  }
   for (long i = 0; i < options.connections; i++) begin_next(&connections[i]);
   while (finished < options.warmup + options.requests) {
     struct epoll_event events[64];
@@ -416,11 +465,30 @@ static long positive(const char *text, long max) {
   return value;
 }
 
+static void add_header(const char *line) {
+  size_t used = strlen(options.headers);
+  int put = snprintf(options.headers + used, sizeof options.headers - used, "%s\r\n", line);
+  if (put < 0 || (size_t)put >= sizeof options.headers - used) {
+    fprintf(stderr, "bench_http_latency: the headers are too long\n");
+    exit(2);
+  }
+}
+
 static void parse(int argc, char **argv, const char *body_paths[static BODIES_MAX]) {
   static const struct option known[] = {
-      {"host", 1, NULL, 'h'},        {"port", 1, NULL, 'p'},         {"path", 1, NULL, 'u'},   {"body", 1, NULL, 'b'},
-      {"connections", 1, NULL, 'c'}, {"requests", 1, NULL, 'n'},     {"warmup", 1, NULL, 'w'}, {"detail", 0, NULL, 'd'},
-      {"pid", 1, NULL, 'P'},         {"sample-every", 1, NULL, 's'}, {NULL, 0, NULL, 0},
+      {"host", 1, NULL, 'h'},
+      {"port", 1, NULL, 'p'},
+      {"path", 1, NULL, 'u'},
+      {"body", 1, NULL, 'b'},
+      {"connections", 1, NULL, 'c'},
+      {"requests", 1, NULL, 'n'},
+      {"warmup", 1, NULL, 'w'},
+      {"detail", 0, NULL, 'd'},
+      {"pid", 1, NULL, 'P'},
+      {"sample-every", 1, NULL, 's'},
+      {"header", 1, NULL, 'H'},
+      {"number", 1, NULL, 'N'},
+      {NULL, 0, NULL, 0},
   };
   for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
     switch (c) {
@@ -435,6 +503,8 @@ static void parse(int argc, char **argv, const char *body_paths[static BODIES_MA
       case 'w': options.warmup = positive(optarg, 1000000); break;
       case 'd': options.detail = true; break;
       case 'P': options.pid = positive(optarg, 1L << 30); break;
+      case 'H': add_header(optarg); break;
+      case 'N': options.number = positive(optarg, 1000000000); break;
       case 's': options.sample_every = positive(optarg, 1000000000); break;
       default: exit(2);
     }

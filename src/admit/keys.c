@@ -211,6 +211,8 @@ static void write_last_used(rh_keys *keys, int64_t now_s) {
   rh_database_set_patience(keys->database, RH_DATABASE_PATIENCE_MS);
 }
 
+size_t rh_keys_count(const rh_keys *keys) { return keys->count; }
+
 void rh_keys_refresh(rh_keys *keys, int64_t now_s) {
   assert(keys != NULL);
   if (keys->database == NULL) return;

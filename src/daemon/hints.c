@@ -15,9 +15,14 @@ static rh_status bad(rh_error *error, const char *name, const char *value, const
   return rh_fail_param(error, RH_INVALID, name, "the header %s is \"%.60s\"; it may be %s", name, value, wanted);
 }
 
-static rh_status read_privacy(rh_call *call, rh_hints *hints, rh_error *error) {
+typedef struct reader {
+  const rh_http_exchange *exchange;
+  rh_asked *asked;
+} reader;
+
+static rh_status read_privacy(const reader *in, rh_hints *hints, rh_error *error) {
   const char *name = "x-roundhouse-privacy";
-  const char *value = rh_http_header(call->exchange, name);
+  const char *value = rh_http_header(in->exchange, name);
   static const char *const words[] = {
       [RH_PRIVACY_LOW] = "low", [RH_PRIVACY_MEDIUM] = "medium", [RH_PRIVACY_HIGH] = "high"};
   if (value == NULL) return RH_OK;
@@ -29,40 +34,40 @@ static rh_status read_privacy(rh_call *call, rh_hints *hints, rh_error *error) {
   return bad(error, name, value, "low, medium or high");
 }
 
-static rh_status read_local_only(rh_call *call, rh_hints *hints, rh_error *error) {
+static rh_status read_local_only(const reader *in, rh_hints *hints, rh_error *error) {
   const char *name = "x-roundhouse-local-only";
-  const char *value = rh_http_header(call->exchange, name);
+  const char *value = rh_http_header(in->exchange, name);
   if (value == NULL || strcasecmp(value, "false") == 0 || strcmp(value, "0") == 0) return RH_OK;
   if (strcasecmp(value, "true") != 0 && strcmp(value, "1") != 0) return bad(error, name, value, "true or false");
   hints->local_only = true;
   return RH_OK;
 }
 
-static rh_status read_word(rh_call *call, const char *name, const char **out, rh_error *error) {
-  const char *value = rh_http_header(call->exchange, name);
+static rh_status read_word(const reader *in, const char *name, const char **out, rh_error *error) {
+  const char *value = rh_http_header(in->exchange, name);
   if (value == NULL) return RH_OK;
   if (strlen(value) > WORD_BYTES_MAX) return bad(error, name, value, "shorter");
-  *out = rh_arena_strdup(call->asked->arena, value);
+  *out = rh_arena_strdup(in->asked->arena, value);
   return *out != NULL ? RH_OK : rh_fail(error, RH_NO_MEMORY, "no memory for this request; try again later");
 }
 
-static rh_status read_complexity(rh_call *call, rh_hints *hints, rh_error *error) {
+static rh_status read_complexity(const reader *in, rh_hints *hints, rh_error *error) {
   const char *name = "x-roundhouse-complexity";
-  rh_status status = read_word(call, name, &hints->complexity, error);
+  rh_status status = read_word(in, name, &hints->complexity, error);
   const char *value = hints->complexity;
-  if (status != RH_OK || rh_http_header(call->exchange, name) == NULL) return status;
+  if (status != RH_OK || rh_http_header(in->exchange, name) == NULL) return status;
   bool known = strcmp(value, "low") == 0 || strcmp(value, "medium") == 0 || strcmp(value, "high") == 0;
   return known ? RH_OK : bad(error, name, value, "low, medium or high");
 }
 
-static rh_status read_cache(rh_call *call, rh_hints *hints, rh_error *error) {
+static rh_status read_cache(const reader *in, rh_hints *hints, rh_error *error) {
   static const struct {
     const char *word;
     rh_cache_wish wish;
   } words[] = {{"on", RH_CACHE_ASKED},    {"true", RH_CACHE_ASKED}, {"off", RH_CACHE_NEVER},  {"false", RH_CACHE_NEVER},
                {"fresh", RH_CACHE_FRESH}, {"only", RH_CACHE_ONLY},  {"usual", RH_CACHE_USUAL}};
   const char *name = "x-roundhouse-cache";
-  const char *value = rh_http_header(call->exchange, name);
+  const char *value = rh_http_header(in->exchange, name);
   if (value == NULL) return RH_OK;
   for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
     if (strcasecmp(value, words[i].word) != 0) continue;
@@ -73,8 +78,8 @@ static rh_status read_cache(rh_call *call, rh_hints *hints, rh_error *error) {
 }
 
 // RFC 9111, of a request: no-store, no-cache, max-age=N, only-if-cached. What else stands there does not concern us.
-static void read_cache_control(rh_call *call, rh_hints *hints) {
-  const char *value = rh_http_header(call->exchange, "Cache-Control");
+static void read_cache_control(const reader *in, rh_hints *hints) {
+  const char *value = rh_http_header(in->exchange, "Cache-Control");
   while (value != NULL && *value != '\0') {
     value += strspn(value, " \t,");
     size_t length = strcspn(value, ",");
@@ -91,17 +96,19 @@ static void read_cache_control(rh_call *call, rh_hints *hints) {
   }
 }
 
-rh_status rh_hints_read(rh_call *call, rh_error *error) {
-  rh_request *request = &call->asked->request;
+rh_status rh_hints_read(const rh_http_exchange *exchange, rh_asked *asked, rh_error *error) {
+  const reader both = {.exchange = exchange, .asked = asked};
+  const reader *in = &both;
+  rh_request *request = &asked->request;
   rh_hints *hints = &request->hints;
-  rh_status status = read_privacy(call, hints, error);
-  if (status == RH_OK) status = read_local_only(call, hints, error);
-  if (status == RH_OK) status = read_complexity(call, hints, error);
-  if (status == RH_OK) status = read_word(call, "x-roundhouse-agent-type", &hints->agent_type, error);
-  if (status == RH_OK) status = read_word(call, "x-roundhouse-strategy", &hints->strategy, error);
-  if (status == RH_OK) status = read_word(call, "x-roundhouse-session", &request->session, error);
-  if (status == RH_OK) status = read_cache(call, hints, error);
-  if (status == RH_OK) read_cache_control(call, hints);
+  rh_status status = read_privacy(in, hints, error);
+  if (status == RH_OK) status = read_local_only(in, hints, error);
+  if (status == RH_OK) status = read_complexity(in, hints, error);
+  if (status == RH_OK) status = read_word(in, "x-roundhouse-agent-type", &hints->agent_type, error);
+  if (status == RH_OK) status = read_word(in, "x-roundhouse-strategy", &hints->strategy, error);
+  if (status == RH_OK) status = read_word(in, "x-roundhouse-session", &request->session, error);
+  if (status == RH_OK) status = read_cache(in, hints, error);
+  if (status == RH_OK) read_cache_control(in, hints);
   if (hints->privacy == RH_PRIVACY_HIGH) hints->local_only = true;
   return status;
 }

@@ -12,10 +12,10 @@
 //   semantic.c   the same for questions that are alike
 //   answer.c     events to bytes to the client, back-pressure
 //   account.c    what is counted, logged and remembered of a request
-//   gauges.c     what is read when somebody looks at the metrics
+//   gauges.c     what is read when somebody looks at the metrics; gateway_gauges.c the gateway's part of it
 //   routes.c     from a path to who answers it
 //   pages.c      endpoints that run no model and have no body
-//   operation.c  those that have a body, take time or stream lines: admin*.c, ollama*.c, cancel.c
+//   operation.c  those that have a body, take time or stream lines: admin*.c, gateway_*.c, ollama*.c, cancel.c
 //   pull_jobs.c  pulls, each a process of its own
 //   chores.c     changes of the store that may take long, the same way; child.c is what both use
 //   cors.c       which web pages may call us
@@ -202,7 +202,8 @@ rh_step rh_admit_step(rh_call *call);  // RH_STEP_ROUTE, RH_STEP_PARK; RH_STEP_C
 void rh_admit_leave(rh_call *call);    // settles what was taken
 
 // hints.c
-rh_status rh_hints_read(rh_call *call, rh_error *error) RH_MUST_CHECK;
+// Into asked->request, which was decoded from the body.
+rh_status rh_hints_read(const rh_http_exchange *exchange, rh_asked *asked, rh_error *error) RH_MUST_CHECK;
 
 // lookup.c
 rh_step rh_lookup_step(rh_call *call);  // RH_STEP_SCHEDULE, RH_STEP_RUN, RH_STEP_PARK; RH_STEP_COUNT = refused
@@ -233,6 +234,7 @@ void rh_account_plain(rh_daemon *daemon, const char *route, unsigned status);
 
 // gauges.c
 rh_status rh_gauges_render(rh_daemon *daemon, rh_dynbuf *out) RH_MUST_CHECK;
+void rh_gauges_read_gateway(rh_daemon *daemon);  // gateway_gauges.c
 void rh_gauges_model_event(rh_daemon *daemon, const rh_manager_event *event);  // counts what the manager tells
 
 // models.c

@@ -2,7 +2,7 @@
 //
 // The life of an operation: found by method and path, begun when its body is whole, answered at once, later, or line by
 // line; counted and logged when the exchange is over. Loop thread only; an operation is freed when http is done with it.
-// What operations do is in admin*.c and ollama*.c.
+// What operations do is in admin*.c, gateway_*.c and ollama*.c.
 #include "daemon/operation.h"
 
 #include <stdlib.h>
@@ -26,7 +26,9 @@ static bool matches(const rh_operation_route *route, const char *path) {
 }
 
 const rh_operation_route *rh_operation_find(const char *method, const char *path) {
-  const rh_operation_route *const tables[] = {rh_routes_admin, rh_routes_cancel, rh_routes_ollama};
+  const rh_operation_route *const tables[] = {rh_routes_admin,       rh_routes_cancel,   rh_routes_explain,
+                                              rh_routes_usage,       rh_routes_keys,     rh_routes_experiments,
+                                              rh_routes_feedback,    rh_routes_ollama};
   const rh_operation_route *best = NULL;
   if (strcmp(method, "HEAD") == 0) method = "GET";
   for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
@@ -81,6 +83,16 @@ void rh_operation_answer_empty(rh_operation *operation, unsigned status) {
   if (operation->answered) return;
   mark_answered(operation, status);
   (void)rh_http_respond(operation->exchange, status, NULL, "", 0);
+}
+
+void rh_operation_answer_text(rh_operation *operation, unsigned status, const char *type, const char *text) {
+  if (operation->answered) return;
+  if (text == NULL) {
+    rh_operation_fail_memory(operation);
+    return;
+  }
+  mark_answered(operation, status);
+  (void)rh_http_respond(operation->exchange, status, type, text, strlen(text));
 }
 
 static json_t *error_line(const rh_operation *operation, const rh_error *error) {
@@ -252,11 +264,12 @@ static void on_done(rh_handler *handler) {
   account(operation);
   rh_list_remove(&daemon->operations, &operation->node);
   json_decref(operation->body);
+  if (operation->key != NULL) rh_key_release(operation->key);
   free(operation);
   rh_daemon_call_done(daemon);
 }
 
-void rh_operation_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_operation_route *route) {
+void rh_operation_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_operation_route *route, rh_key *key) {
   static const rh_handler_ops ops = {.request = on_request, .drain = on_drain, .done = on_done};
   rh_operation *operation = calloc(1, sizeof *operation);
   if (operation == NULL) {
@@ -271,9 +284,11 @@ void rh_operation_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_
       .daemon = daemon,
       .exchange = exchange,
       .route = route,
+      .key = key,
       .rest = route->path[length - 1] == '/' ? rh_http_path(exchange) + length : "",
       .received_ns = rh_http_received_ns(exchange),
   };
+  if (key != NULL) rh_key_hold(key);
   rh_id_make(operation->id, "req-");
   rh_list_push_back(&daemon->operations, &operation->node);
   rh_http_set_user(exchange, operation);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Operations: requests that run no model but have a body, take time or stream lines: the admin calls and Ollama's model
-// calls. Private to src/daemon. A page (pages.h) is read-only and answers at once; a call (internal.h) runs a model.
+// Operations: requests that run no model but have a body, take time or stream lines: the admin calls, the gateway's and
+// Ollama's model calls. Private to src/daemon. A page (pages.h) is read-only and answers at once; a call (internal.h) runs a model.
 //
-// Each route has a scope, so that keys can be limited to one kind of call later.
+// Each route has a scope: what a key must be allowed to do (routes.c looks before the body is read).
 #ifndef RH_DAEMON_OPERATION_H
 #define RH_DAEMON_OPERATION_H
 
@@ -31,6 +31,7 @@ struct rh_operation {
   rh_daemon *daemon;
   rh_http_exchange *exchange;
   const rh_operation_route *route;
+  rh_key *key;        // the caller's, held; NULL = none was needed
   rh_list_node node;  // in daemon->operations
   char id[RH_ID_SIZE];
   json_t *body;      // an object, empty when the request has no body; owned by the operation
@@ -50,6 +51,8 @@ struct rh_operation {
 
 void rh_operation_answer(rh_operation *operation, unsigned status, json_t *value);  // takes `value`; NULL = no memory
 void rh_operation_answer_empty(rh_operation *operation, unsigned status);           // no body at all
+// Something else than JSON. NULL = no memory.
+void rh_operation_answer_text(rh_operation *operation, unsigned status, const char *type, const char *text);
 void rh_operation_fail(rh_operation *operation, const rh_error *error);  // the dialect of its path; in a stream a line
 void rh_operation_fail_memory(rh_operation *operation);                  // there is no memory for it
 // NDJSON: one object a line. The first line begins the stream.
@@ -70,12 +73,17 @@ rh_status rh_operation_check_fields(const rh_operation *operation, const char *c
 // The tables of routes, one a file, each ended by a row without a path.
 extern const rh_operation_route rh_routes_admin[];   // admin.c: /api/models...
 extern const rh_operation_route rh_routes_cancel[];  // cancel.c: /api/inference/cancel/{request_id}
+extern const rh_operation_route rh_routes_explain[];      // gateway_explain.c: /api/route/explain
+extern const rh_operation_route rh_routes_usage[];        // gateway_usage.c: /api/usage, /api/prices
+extern const rh_operation_route rh_routes_keys[];         // gateway_keys.c: /api/keys...
+extern const rh_operation_route rh_routes_experiments[];  // gateway_experiments.c: /api/experiments...
+extern const rh_operation_route rh_routes_feedback[];     // gateway_feedback.c: /api/feedback, /api/cache
 extern const rh_operation_route rh_routes_ollama[];  // ollama.c: /api/tags, /api/show, /api/ps, /api/pull, ...
 
 // The route of a request: the exact path, else the longest prefix. NULL when there is none.
 const rh_operation_route *rh_operation_find(const char *method, const char *path);
 bool rh_operation_body_expected(const rh_http_exchange *exchange);
-// At the request's head.
-void rh_operation_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_operation_route *route);
+// At the request's head. `key` is the caller's, held for the operation; NULL = none.
+void rh_operation_begin(rh_daemon *daemon, rh_http_exchange *exchange, const rh_operation_route *route, rh_key *key);
 
 #endif

@@ -50,7 +50,7 @@ static rh_step step_decode(rh_call *call) {
   request->stream = call->endpoint->streams_by_default || accepts_event_stream(call->exchange);
   rh_text_copy(request->id, sizeof request->id, call->id);
   rh_status status = call->endpoint->decode(body, length, call->asked->arena, request, &call->warnings, &call->error);
-  if (status == RH_OK) status = rh_hints_read(call, &call->error);
+  if (status == RH_OK) status = rh_hints_read(call->exchange, call->asked, &call->error);
   return status == RH_OK ? RH_STEP_ADMIT : reject(call);
 }
 

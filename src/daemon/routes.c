@@ -151,7 +151,7 @@ static void begin(rh_daemon *daemon, rh_http_exchange *exchange, const responder
       refuse_type(daemon, exchange);
   } else if (who->route != NULL) {
     if (get || !rh_operation_body_expected(exchange) || content_type_fits(exchange))
-      rh_operation_begin(daemon, exchange, who->route);
+      rh_operation_begin(daemon, exchange, who->route, key);
     else
       refuse_type(daemon, exchange);
   }

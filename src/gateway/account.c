@@ -127,7 +127,13 @@ static void record_outcome(rh_gateway *gateway, const rh_finished *finished) {
   rh_gateway_keep_experiments(gateway);
 }
 
+static void count_cost(rh_gateway *gateway, const rh_finished *finished) {
+  rh_seat *seat = finished->cost_usd > 0 ? rh_seat_find(gateway, finished->provider, finished->model) : NULL;
+  if (seat != NULL) seat->cost_usd += finished->cost_usd;
+}
+
 void rh_gateway_account(rh_gateway *gateway, const rh_finished *finished) {
+  count_cost(gateway, finished);
   if (finished->key != NULL && finished->cost_usd > 0) {
     rh_key_spend(finished->key, finished->cost_usd, rh_clock_wall_s());
   }

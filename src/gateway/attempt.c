@@ -98,6 +98,7 @@ static bool may_follow(const rh_work *work, const rh_error *error) {
 }
 
 static void note_fallback(rh_work *work, const rh_error *error) {
+  work->seat->fallbacks[error->status]++;
   (void)snprintf(work->fallback, sizeof work->fallback, "%.80s/%.100s failed (%s)", work->seat->provider,
                  work->seat->model, rh_status_name(error->status));
   RH_LOG(RH_LOG_INFO, "request goes to the next model", rh_log_str("request_id", work->asked->request.id),

@@ -301,4 +301,5 @@ rh_semantic *rh_gateway_semantic(const rh_gateway *gateway) { return gateway->se
 rh_ledger *rh_gateway_ledger(const rh_gateway *gateway) { return gateway->ledger; }
 rh_prices *rh_gateway_prices(const rh_gateway *gateway) { return gateway->config->prices; }
 rh_experiments *rh_gateway_experiments(const rh_gateway *gateway) { return gateway->experiments; }
+rh_redis *rh_gateway_redis(const rh_gateway *gateway) { return gateway->redis; }
 rh_policy *rh_gateway_policy(const rh_gateway *gateway) { return gateway->config->policy; }

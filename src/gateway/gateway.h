@@ -21,6 +21,7 @@
 #include "ledger/prices.h"
 #include "manager/manager.h"
 #include "provider/provider.h"
+#include "redis/redis.h"
 #include "route/route.h"
 
 typedef struct rh_gateway rh_gateway;
@@ -44,6 +45,9 @@ rh_ledger *rh_gateway_ledger(const rh_gateway *gateway);
 rh_prices *rh_gateway_prices(const rh_gateway *gateway);
 rh_experiments *rh_gateway_experiments(const rh_gateway *gateway);
 void rh_gateway_keep_experiments(rh_gateway *gateway);  // after a change: writes them to the state database
+// Copies of requests that run for it now and hold it. Calls that take part hold it too: count both before removing it.
+size_t rh_gateway_shadows_in(const rh_gateway *gateway, const rh_experiment *experiment);
+rh_redis *rh_gateway_redis(const rh_gateway *gateway);  // NULL = none is configured
 rh_policy *rh_gateway_policy(const rh_gateway *gateway);
 
 // Who asks: for routing, limits and the account.
@@ -58,6 +62,17 @@ typedef struct rh_caller {
 json_t *rh_gateway_explain(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, rh_error *error);
 // GET /api/providers: each with its state (breaker, speeds, running, queued), without secrets. New reference.
 json_t *rh_gateway_providers(const rh_gateway *gateway);
+// What was counted of one (provider, model) since the start, for metrics. Strings live as long as the gateway.
+typedef struct rh_member_figures {
+  const char *provider, *model;
+  rh_breaker_state breaker;
+  double first_token_ms;      // a moving average; 0 = unknown
+  double cost_usd;            // of all requests that it answered
+  const uint64_t *fallbacks;  // by rh_status: how often a request went from it to the next
+  bool used;                  // configured or asked at some time; others were only named
+} rh_member_figures;
+// Members in no special order; one may come to stand elsewhere between two calls. False: there are no more.
+bool rh_gateway_member_at(const rh_gateway *gateway, size_t index, rh_member_figures *out);
 // Feedback on a finished request: into the ledger, its experiment and its member's quality. `done` is always called when this
 // returns RH_OK, and may find its asker gone: `ctx` must outlive that or be counted.
 rh_status rh_gateway_feedback(rh_gateway *gateway, const char *request_id, double rating, const char *comment,

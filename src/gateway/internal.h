@@ -30,6 +30,8 @@ struct rh_seat {
   bool priced;
   rh_price price;
   rh_route_stats stats;
+  double cost_usd;                      // of all it answered
+  uint64_t fallbacks[RH_STATUS_COUNT];  // requests that went from it to the next, by what was wrong
 };
 
 static inline bool rh_seat_in_process(const rh_seat *seat) { return seat->remote == NULL; }

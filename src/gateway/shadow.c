@@ -111,6 +111,14 @@ void rh_gateway_begin_shadows(rh_gateway *gateway, rh_asked *asked, const rh_cal
   }
 }
 
+size_t rh_gateway_shadows_in(const rh_gateway *gateway, const rh_experiment *experiment) {
+  size_t count = 0;
+  rh_list_each(&gateway->shadows, node) {
+    if (rh_list_entry(node, shadow, node)->way.experiment.experiment == experiment) count++;
+  }
+  return count;
+}
+
 void rh_shadows_end(rh_gateway *gateway) {
   rh_list_each(&gateway->shadows, node) free_shadow(rh_list_entry(node, shadow, node));
 }

@@ -69,6 +69,21 @@ json_t *rh_gateway_providers(const rh_gateway *gateway) {
   return json_pack("{s:o,s:o}", "providers", providers, "members", members);
 }
 
+bool rh_gateway_member_at(const rh_gateway *gateway, size_t index, rh_member_figures *out) {
+  if (index >= gateway->seat_count) return false;
+  const rh_seat *seat = gateway->seats[index];
+  *out = (rh_member_figures){
+      .provider = seat->provider,
+      .model = seat->model,
+      .breaker = seat->stats.state,
+      .first_token_ms = seat->stats.first_ms,
+      .cost_usd = seat->cost_usd,
+      .fallbacks = seat->fallbacks,
+      .used = seat->listed || seat->stats.samples > 0,
+  };
+  return true;
+}
+
 // --- feedback ------------------------------------------------------------------------------------------------------
 
 typedef struct feedback {

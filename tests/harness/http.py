@@ -41,13 +41,15 @@ class Response:
 
 
 class Connection:
-    def __init__(self, address, timeout=30, receive_buffer=None):
-        """address: (host, port). receive_buffer: bytes of SO_RCVBUF, set before connecting."""
+    def __init__(self, address, timeout=30, receive_buffer=None, source=None):
+        """address: (host, port). receive_buffer: bytes of SO_RCVBUF, set before connecting. source: the client's address."""
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.settimeout(scaled(timeout))
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if source is not None:
+            self.socket.bind((source, 0))
         self.socket.connect(address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.address = address
