@@ -115,11 +115,12 @@ static void begin_change(rh_operation *operation) {
   if (status == RH_OK) status = rh_operation_check_fields(operation, fields, &error);
   if (status == RH_OK) status = rh_operation_text(operation, "why", false, &why, &error);
   if (status == RH_OK) {
-    status = rh_experiment_set_state(experiment, changes[i].state, why != NULL ? why : "asked for",
-                                     rh_clock_wall_s());
+    status = rh_experiment_set_state(experiment, changes[i].state, why != NULL ? why : "asked for", rh_clock_wall_s());
     if (status != RH_OK) {
-      (void)rh_fail(&error, status, "the experiment \"%s\" is stopped, and would mix two times if it ran again; make a "
-                    "new one", rh_experiment_name(experiment));
+      (void)rh_fail(&error, status,
+                    "the experiment \"%s\" is stopped, and would mix two times if it ran again; make a "
+                    "new one",
+                    rh_experiment_name(experiment));
     }
   }
   if (status != RH_OK) {

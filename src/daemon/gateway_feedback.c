@@ -43,9 +43,8 @@ static rh_status read_rating(const rh_operation *operation, double *out, rh_erro
   static const struct {
     const char *word;
     double rating;
-  } words[] = {{"up", 1},       {"down", -1},         {"thumbs_up", 1}, {"thumbs_down", -1}, {"+1", 1},
-               {"-1", -1},      {"\U0001F44D", 1},    {"\U0001F44E", -1}, {"good", 1},       {"bad", -1},
-               {"neutral", 0}};
+  } words[] = {{"up", 1},         {"down", -1},       {"thumbs_up", 1}, {"thumbs_down", -1}, {"+1", 1},     {"-1", -1},
+               {"\U0001F44D", 1}, {"\U0001F44E", -1}, {"good", 1},      {"bad", -1},         {"neutral", 0}};
   const json_t *value = json_object_get(operation->body, "rating");
   const char *word = json_string_value(value);
   if (value == NULL) return rh_fail_param(error, RH_INVALID, "rating", "\"rating\" is missing");
@@ -95,9 +94,9 @@ static json_t *describe_cache(const rh_gateway *gateway) {
   const rh_semantic *semantic = rh_gateway_semantic(gateway);
   if (cache == NULL) return json_pack("{s:b}", "on", 0);
   const rh_cache_counts *counts = rh_cache_get_counts(cache);
-  return json_pack("{s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "on", 1, "entries",
-                   (json_int_t)counts->entries, "bytes", (json_int_t)counts->bytes, "hits", (json_int_t)counts->hits,
-                   "misses", (json_int_t)counts->misses, "stored", (json_int_t)counts->stored, "evicted",
+  return json_pack("{s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "on", 1, "entries", (json_int_t)counts->entries,
+                   "bytes", (json_int_t)counts->bytes, "hits", (json_int_t)counts->hits, "misses",
+                   (json_int_t)counts->misses, "stored", (json_int_t)counts->stored, "evicted",
                    (json_int_t)counts->evicted, "expired", (json_int_t)counts->expired, "redis_hits",
                    (json_int_t)counts->redis_hits, "redis_failed", (json_int_t)counts->redis_failed, "semantic_hits",
                    (json_int_t)counts->semantic_hits, "semantic_entries",
@@ -122,7 +121,8 @@ static void begin_clear(rh_operation *operation) {
   if (rh_gateway_semantic(gateway) != NULL) rh_semantic_drop(rh_gateway_semantic(gateway), NULL);
   RH_LOG(RH_LOG_INFO, "the cache was emptied", rh_log_int("entries", (int64_t)before),
          rh_log_str("by", operation->key != NULL ? operation->key->id : ""), rh_log_str("request_id", operation->id));
-  rh_operation_answer(operation, 200, json_pack("{s:b,s:I}", "on", (int)(cache != NULL), "removed", (json_int_t)before));
+  rh_operation_answer(operation, 200,
+                      json_pack("{s:b,s:I}", "on", (int)(cache != NULL), "removed", (json_int_t)before));
 }
 
 const rh_operation_route rh_routes_feedback[] = {

@@ -42,8 +42,8 @@ static rh_key *find_key(rh_operation *operation, rh_keys *keys) {
 static void begin_list(rh_operation *operation) {
   const rh_keys *keys = rh_gateway_keys(operation->daemon->gateway);
   json_t *list = keys != NULL ? rh_keys_json(keys, rh_clock_wall_s()) : json_array();
-  rh_operation_answer(
-      operation, 200, json_pack("{s:o,s:b}", "keys", list, "required", (int)rh_gate_needs_key(operation->daemon)));
+  rh_operation_answer(operation, 200,
+                      json_pack("{s:o,s:b}", "keys", list, "required", (int)rh_gate_needs_key(operation->daemon)));
 }
 
 static void begin_create(rh_operation *operation) {
@@ -78,8 +78,8 @@ static void change(rh_operation *operation, bool revoke) {
   char id[RH_KEY_ID_SIZE];
   rh_text_copy(id, sizeof id, key->id);
   int64_t now = rh_clock_wall_s();
-  rh_status status = revoke ? rh_keys_revoke(keys, id, now, &error)
-                            : rh_keys_update(keys, id, operation->body, now, &error);
+  rh_status status =
+      revoke ? rh_keys_revoke(keys, id, now, &error) : rh_keys_update(keys, id, operation->body, now, &error);
   if (failed(operation, status, &error)) return;
   key = rh_keys_find(keys, id);
   if (key == NULL) {

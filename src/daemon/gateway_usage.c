@@ -71,8 +71,10 @@ static rh_status read_time(const rh_operation *operation, const char *name, bool
   time_t day = after != NULL && *after == '\0' ? timegm(&same) : -1;
   // timegm takes the 31st of June for the 1st of July.
   if (day < 0 || same.tm_mday != date.tm_mday || same.tm_mon != date.tm_mon) {
-    return rh_fail_param(error, RH_INVALID, name, "%s is \"%.40s\"; it may be a date like 2026-11-21 (UTC) or seconds "
-                         "since 1970", name, text);
+    return rh_fail_param(error, RH_INVALID, name,
+                         "%s is \"%.40s\"; it may be a date like 2026-11-21 (UTC) or seconds "
+                         "since 1970",
+                         name, text);
   }
   *out_ms = (int64_t)day * 1000 + (end ? DAY_MS : 0);
   return RH_OK;

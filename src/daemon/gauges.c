@@ -146,6 +146,7 @@ void rh_gauges_model_event(rh_daemon *daemon, const rh_manager_event *event) {
 rh_status rh_gauges_render(rh_daemon *daemon, rh_dynbuf *out) {
   rh_metrics *metrics = daemon->metrics;
   read_models(daemon);
+  rh_gauges_read_gateway(daemon);
   const char *version = RH_VERSION;
   rh_metrics_set(metrics, RH_M_IN_FLIGHT, NULL, (double)(daemon->calls.count + daemon->operations.count));
   rh_metrics_set(metrics, RH_M_HTTP_CONNECTIONS, NULL, (double)rh_http_server_connections(daemon->http));

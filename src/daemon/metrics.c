@@ -24,6 +24,7 @@ static const double duration_buckets[] = {.01,  .02,  .04,  .08,   .16,   .32,  
     .buckets = (bounds), .bucket_count = sizeof(bounds) / sizeof(bounds)[0]                                \
   }
 #define MODEL "gen_ai_response_model"
+#define PROVIDER "gen_ai_provider_name"
 
 const rh_metric_def rh_daemon_metrics[RH_M_COUNT] = {
     [RH_M_REQUESTS] =
@@ -77,6 +78,42 @@ const rh_metric_def rh_daemon_metrics[RH_M_COUNT] = {
     [RH_M_SWAPS] = COUNTER("swaps_total", "Hot swaps of aliases, by result", "result"),
     [RH_M_PULLS] = COUNTER("pulls_total", "Pulls asked for over HTTP, by result", "result"),
     [RH_M_PULLS_RUNNING] = GAUGE("pulls_running", "Pulls that run now", NULL),
+    [RH_M_COST] = COUNTER("cost_usd_total", "US dollars that answers cost, by who gave them", PROVIDER, MODEL),
+    [RH_M_FALLBACKS] = COUNTER("fallbacks_total", "Requests that went from a model to the next, by what was wrong",
+                               PROVIDER, MODEL, "error_type"),
+    [RH_M_BREAKER] =
+        GAUGE("breaker_state", "Circuit breaker of a model: 0 closed, 1 open, 2 half-open", PROVIDER, MODEL),
+    [RH_M_MEMBER_FIRST_TOKEN] =
+        GAUGE("member_first_token_seconds", "Moving average of a model's time to the first token", PROVIDER, MODEL),
+    [RH_M_CACHE_ENTRIES] = GAUGE("cache_entries", "Answers in the response cache's memory", NULL),
+    [RH_M_CACHE_BYTES] = GAUGE("cache_bytes", "Memory that the response cache takes", NULL),
+    [RH_M_CACHE_MISSES] = COUNTER("cache_misses_total", "Look-ups that found no answer in the cache", NULL),
+    [RH_M_CACHE_STORED] = COUNTER("cache_stored_total", "Answers kept in the cache", NULL),
+    [RH_M_CACHE_EVICTED] = COUNTER("cache_evicted_total", "Answers that left the cache to make room", NULL),
+    [RH_M_CACHE_EXPIRED] = COUNTER("cache_expired_total", "Answers that left the cache because of their age", NULL),
+    [RH_M_CACHE_SEMANTIC_HITS] =
+        COUNTER("cache_semantic_hits_total", "Requests answered with the answer to a question alike", NULL),
+    [RH_M_CACHE_REDIS_HITS] = COUNTER("cache_redis_hits_total", "Look-ups that Redis answered", NULL),
+    [RH_M_CACHE_REDIS_FAILED] =
+        COUNTER("cache_redis_failed_total", "Look-ups and writes of the cache that Redis did not do", NULL),
+    [RH_M_LIMITS_TAKEN] = COUNTER("limits_taken_total", "Requests that the rate limits let pass", NULL),
+    [RH_M_LIMITS_REFUSED] = COUNTER("limits_refused_total", "Requests that a rate limit refused", NULL),
+    [RH_M_LIMITS_BY_MEMORY] =
+        COUNTER("limits_by_memory_total", "Rate limits decided in memory because Redis did not answer", NULL),
+    [RH_M_LIMIT_BUCKETS] = GAUGE("limit_buckets", "Rate limit buckets in memory", NULL),
+    [RH_M_LEDGER_WRITTEN] = COUNTER("ledger_written_total", "Requests written into the ledger", NULL),
+    [RH_M_LEDGER_DROPPED] = COUNTER("ledger_dropped_total", "Requests that the ledger lost because it was full", NULL),
+    [RH_M_LEDGER_FAILURES] =
+        COUNTER("ledger_failures_total", "Writes of the ledger that failed and were tried again", NULL),
+    [RH_M_LEDGER_WAITING] = GAUGE("ledger_waiting", "Requests that wait to be written into the ledger", NULL),
+    [RH_M_DECISIONS] = COUNTER("decisions_logged_total", "Lines written into the decision log", NULL),
+    [RH_M_DECISIONS_DROPPED] = COUNTER("decisions_dropped_total", "Lines that the decision log lost", NULL),
+    [RH_M_REDIS_CONNECTED] = GAUGE("redis_connected", "1 while Redis answers", NULL),
+    [RH_M_REDIS_COMMANDS] = COUNTER("redis_commands_total", "Commands sent to Redis", NULL),
+    [RH_M_REDIS_FAILED] = COUNTER("redis_failed_total", "Commands that Redis did not answer in time or at all", NULL),
+    [RH_M_REDIS_TIMEOUTS] = COUNTER("redis_timeouts_total", "Commands that Redis answered too late", NULL),
+    [RH_M_REDIS_RECONNECTS] = COUNTER("redis_reconnects_total", "Connections to Redis made again", NULL),
+    [RH_M_KEYS] = GAUGE("keys", "API keys that are known, revoked ones included", NULL),
     [RH_M_HTTP_CONNECTIONS] = GAUGE("http_connections", "Open client connections", NULL),
     [RH_M_UPTIME] = GAUGE("uptime_seconds", "Time since the daemon started", NULL),
     [RH_M_BUILD_INFO] = GAUGE("build_info", "Always 1; the labels say what runs", "version"),

@@ -26,9 +26,9 @@ static bool matches(const rh_operation_route *route, const char *path) {
 }
 
 const rh_operation_route *rh_operation_find(const char *method, const char *path) {
-  const rh_operation_route *const tables[] = {rh_routes_admin,       rh_routes_cancel,   rh_routes_explain,
-                                              rh_routes_usage,       rh_routes_keys,     rh_routes_experiments,
-                                              rh_routes_feedback,    rh_routes_ollama};
+  const rh_operation_route *const tables[] = {rh_routes_admin,    rh_routes_cancel, rh_routes_explain,
+                                              rh_routes_usage,    rh_routes_keys,   rh_routes_experiments,
+                                              rh_routes_feedback, rh_routes_ollama};
   const rh_operation_route *best = NULL;
   if (strcmp(method, "HEAD") == 0) method = "GET";
   for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {

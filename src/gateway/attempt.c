@@ -17,10 +17,24 @@
 // --- which errors another member might not make --------------------------------------------------------------------
 
 static const bool another_may_do[RH_STATUS_COUNT] = {
-    [RH_NOT_FOUND] = true, [RH_UNSUPPORTED] = true, [RH_CONTEXT_OVERFLOW] = true, [RH_QUEUE_FULL] = true,
-    [RH_DEADLINE] = true,  [RH_UNAVAILABLE] = true, [RH_LOAD_FAILED] = true,      [RH_PROTOCOL] = true,
-    [RH_NO_MEMORY] = true, [RH_IO] = true,          [RH_OFFLINE] = true,          [RH_NO_ROOM] = true,
-    [RH_HARDWARE] = true,  [RH_LIMITED] = true,     [RH_UPSTREAM] = true,         [RH_INTERNAL] = true,
+    // What we understood and one member finds wrong may be a thing that only this member cannot do.
+    [RH_INVALID] = true,
+    [RH_NOT_FOUND] = true,
+    [RH_UNSUPPORTED] = true,
+    [RH_CONTEXT_OVERFLOW] = true,
+    [RH_QUEUE_FULL] = true,
+    [RH_DEADLINE] = true,
+    [RH_UNAVAILABLE] = true,
+    [RH_LOAD_FAILED] = true,
+    [RH_PROTOCOL] = true,
+    [RH_NO_MEMORY] = true,
+    [RH_IO] = true,
+    [RH_OFFLINE] = true,
+    [RH_NO_ROOM] = true,
+    [RH_HARDWARE] = true,
+    [RH_LIMITED] = true,
+    [RH_UPSTREAM] = true,
+    [RH_INTERNAL] = true,
 };
 
 // Those that say that the member itself is not well.
@@ -29,11 +43,21 @@ static const bool is_a_fault[RH_STATUS_COUNT] = {
     [RH_IO] = true,       [RH_LIMITED] = true,     [RH_UPSTREAM] = true,    [RH_INTERNAL] = true,
 };
 
-bool rh_try_has_next(const rh_work *work) {
-  return work->at + 1 < work->way.count && work->facts.attempts < (unsigned)work->gateway->values->attempts_max;
+// Where the way goes on after the member at hand; way.count = nowhere. Past attempts_max only the last resort is left.
+static size_t next_at(const rh_work *work) {
+  if (work->facts.attempts < (unsigned)work->gateway->values->attempts_max) return work->at + 1;
+  return work->last_resort && work->at + 1 < work->way.count ? work->way.count - 1 : work->way.count;
 }
 
+bool rh_try_has_next(const rh_work *work) { return next_at(work) < work->way.count; }
+
 // --- ends ----------------------------------------------------------------------------------------------------------
+
+static bool is_blamed(const rh_work *work, rh_status status, uint64_t now) {
+  if (!is_a_fault[status]) return false;
+  // A time that the client itself chose to be short says nothing of the member.
+  return status != RH_DEADLINE || work->asked->request.timeout_ns == 0 || now < work->options.deadline_ns;
+}
 
 static void tell_outcome(rh_work *work, const rh_error *error) {
   rh_seat *seat = work->seat;
@@ -45,7 +69,7 @@ static void tell_outcome(rh_work *work, const rh_error *error) {
     double first_ms = work->first_ns != 0 ? rh_ns_to_ms(work->first_ns - work->attempt_ns) : 0;
     double token_ms = tokens > 1 ? rh_ns_to_ms(work->last_ns - work->first_ns) / (double)(tokens - 1) : 0;
     rh_route_stats_success(&seat->stats, &work->gateway->breaker, first_ms, token_ms, now);
-  } else if (is_a_fault[error->status]) {
+  } else if (is_blamed(work, error->status, now)) {
     rh_route_stats_failure(&seat->stats, &work->gateway->breaker, (uint64_t)error->retry_after_ms * 1000000, now);
   } else {
     rh_route_stats_abandoned(&seat->stats);
@@ -90,11 +114,10 @@ static bool goes_on_with_text(const rh_work *work, const rh_seat *seat) {
   return seat->remote == NULL || seat->spec->prefill;
 }
 
-// Can the way's next member take over, as things stand?
-static bool may_follow(const rh_work *work, const rh_error *error) {
-  if (!another_may_do[error->status] || !rh_try_has_next(work)) return false;
+bool rh_try_may_follow(const rh_work *work, rh_status status) {
+  if (!another_may_do[status] || !rh_try_has_next(work)) return false;
   if (rh_clock_now_ns() >= work->options.deadline_ns) return false;
-  return !work->passed || goes_on_with_text(work, work->way.seats[work->at + 1]);
+  return !work->passed || goes_on_with_text(work, work->way.seats[next_at(work)]);
 }
 
 static void note_fallback(rh_work *work, const rh_error *error) {
@@ -111,12 +134,13 @@ void rh_try_give_up(rh_work *work, const rh_error *error, bool blame) {
   rh_error copy = *error;
   if (blame) tell_outcome(work, &copy);
   rh_try_stop(work);
-  if (!may_follow(work, &copy) || !rh_retry_budget_spend(&work->gateway->budget)) {
+  // Who was not burdened costs nothing of the budget.
+  if (!rh_try_may_follow(work, copy.status) || (blame && !rh_retry_budget_spend(&work->gateway->budget))) {
     pass_failure(work, &copy);
     return;
   }
   note_fallback(work, &copy);
-  work->at++;
+  work->at = next_at(work);
   work->between = true;
   rh_loop_defer(work->gateway->loop, &work->next);
 }
@@ -131,6 +155,8 @@ void rh_try_on_next(void *ctx) {
 
 void rh_try_on_late(void *ctx) {
   rh_work *work = ctx;
+  // Slow is better than nothing: without anybody to go to, this one is waited for.
+  if (!rh_try_may_follow(work, RH_DEADLINE) || !rh_retry_budget_has(&work->gateway->budget)) return;
   rh_error error;
   (void)rh_fail(&error, RH_DEADLINE, "it said nothing for %.1f s", rh_ns_to_s(rh_clock_now_ns() - work->attempt_ns));
   work->inside++;
@@ -212,6 +238,7 @@ static void take(rh_work *work, rh_work_part *part, const rh_event *event) {
 static rh_verdict on_event(void *ctx, const rh_event *event) {
   rh_work_part *part = ctx;
   rh_work *work = part->work;
+  bool sent = part->remote == NULL || rh_provider_run_was_sent(part->remote);
   if (rh_event_is_final(event)) {
     part->job = NULL;
     part->remote = NULL;
@@ -219,7 +246,7 @@ static rh_verdict on_event(void *ctx, const rh_event *event) {
   if (work->over || work->unwanted || work->between) return RH_GO;
   work->inside++;
   if (event->kind == RH_EVENT_ERROR) {
-    rh_try_give_up(work, &event->as.error, true);
+    rh_try_give_up(work, &event->as.error, sent);
   } else {
     take(work, part, event);
     if (event->kind == RH_EVENT_END && !work->between && !work->over && ++work->ended == work->part_count) {
@@ -246,12 +273,19 @@ static rh_status begin_local_part(rh_work *work, rh_work_part *part, rh_error *e
   return rh_sched_submit(rh_served_queue(work->served), &part->run, &options, &sink, &part->job, error);
 }
 
+static bool may_retry(void *ctx) {
+  rh_work *work = ctx;
+  return rh_retry_budget_spend(&work->gateway->budget);
+}
+
 static rh_status begin_remote_part(rh_work *work, rh_work_part *part, rh_error *error) {
   rh_provider_options options = {
       .priority = work->options.priority,
       .deadline_ns = work->options.deadline_ns,
       .choice = part->index,
       .stream = work->stream,
+      .may_retry = may_retry,
+      .retry_ctx = work,
   };
   rh_sink sink = {.push = on_event, .ctx = part};
   return rh_provider_run_begin(work->seat->remote, work->seat->model, &part->run, &options, &sink, &part->remote,
@@ -292,7 +326,7 @@ static void prepare_part(rh_work *work, rh_work_part *part) {
     part->attempt_tokens = 0;
     rh_dynbuf_clear(&part->said);
   }
-  if (work->facts.attempts > 0) go_on_with_text(part, work);
+  go_on_with_text(part, work);
   part->run.generate.top_logprobs = work->asked->request.generate.top_logprobs;
   if (rh_judge_wanted(work) && work->seat->remote == NULL && part->run.generate.top_logprobs < 0) {
     part->run.generate.top_logprobs = 0;
@@ -335,16 +369,18 @@ rh_status rh_try_begin(rh_work *work, rh_error *error) {
     rh_status status = begin_at(work, &own);
     if (status == RH_OK) return RH_OK;
     own.status = status;
-    if (is_a_fault[status] && status != RH_UNAVAILABLE) {
+    // It was not asked: its own queue, breaker or rest says so already.
+    if (is_a_fault[status] && status != RH_UNAVAILABLE && status != RH_LIMITED && status != RH_DEADLINE) {
       rh_route_stats_failure(&work->seat->stats, &work->gateway->breaker, (uint64_t)own.retry_after_ms * 1000000,
                              rh_clock_now_ns());
     }
     rh_try_stop(work);
-    if (!may_follow(work, &own) || !rh_retry_budget_spend(&work->gateway->budget)) {
+    if (!rh_try_may_follow(work, own.status)) {
       if (error != NULL) *error = own;
       return status;
     }
     note_fallback(work, &own);
-    work->at++;
+    work->at = next_at(work);
+    work->facts.attempts--;
   }
 }

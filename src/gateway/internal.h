@@ -99,7 +99,8 @@ rh_status rh_way_ask(rh_gateway *gateway, const rh_request *request, const rh_ca
 
 // budget.c
 void rh_retry_budget_earn(rh_retry_budget *budget, double share);  // a request came
-bool rh_retry_budget_spend(rh_retry_budget *budget);               // false: no further attempt
+bool rh_retry_budget_has(const rh_retry_budget *budget);
+bool rh_retry_budget_spend(rh_retry_budget *budget);  // false: no further attempt
 
 // --- work ----------------------------------------------------------------------------------------------------------
 
@@ -178,9 +179,12 @@ void rh_work_finish(rh_work *work);        // the final event is out
 // attempt.c
 rh_status rh_try_begin(rh_work *work, rh_error *error) RH_MUST_CHECK;  // from way.seats[at] on
 void rh_try_stop(rh_work *work);                                       // cancels what runs; says nothing of the member
-// The member at hand is left for the next one, or the work fails with `error`. `blame`: it counts against the member.
+// The member at hand is left for the next one, or the work fails with `error`. `blame`: it counts against the member, and
+// going on against the retry budget. Not so where nothing was sent, or where the answer came but was not sure enough.
 void rh_try_give_up(rh_work *work, const rh_error *error, bool blame);
 bool rh_try_has_next(const rh_work *work);
+// Can the way's next member take over after such a failure, as things stand?
+bool rh_try_may_follow(const rh_work *work, rh_status status);
 void rh_try_on_late(void *work);
 void rh_try_on_next(void *work);
 

@@ -45,7 +45,7 @@ static void release_kept(rh_work *work, rh_work_part *part) {
 static void judge(rh_work *work, rh_work_part *part) {
   double confidence = exp(part->logprob_sum / (double)part->logprob_count);
   work->facts.confidence = confidence;
-  if (confidence >= work->way.cascade_min) {
+  if (confidence >= work->way.cascade_min || !rh_try_may_follow(work, RH_UNAVAILABLE)) {
     work->way.cascade_min = 0;
     release_kept(work, part);
     return;

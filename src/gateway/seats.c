@@ -155,6 +155,7 @@ static void describe_remote(const rh_seat *seat, uint64_t now_ns, rh_route_membe
   } else if (rh_provider_resting_until_ns(seat->remote) > now_ns) {
     out->available = false;
     out->why_not = "its provider asked to be left alone for a while";
+    out->back_ns = rh_provider_resting_until_ns(seat->remote);
   }
 }
 

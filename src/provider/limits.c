@@ -135,6 +135,7 @@ bool rh_run_retry(rh_provider_run *run) {
   uint64_t again = now + retry_delay_ns(run);
   if (run->options.deadline_ns != 0 && again >= run->options.deadline_ns) return false;
   if (run->provider->resting_until_ns > again) return false;
+  if (run->options.may_retry != NULL && !run->options.may_retry(run->options.retry_ctx)) return false;
   rh_attempt_end(run);
   run->again_ns = again;
   rh_run_move(run, RH_RUN_PAUSING);

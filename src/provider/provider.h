@@ -96,6 +96,9 @@ typedef struct rh_provider_options {
   uint64_t deadline_ns;  // absolute, of the whole request; 0 = none. RH_DEADLINE when it passes
   uint32_t choice;       // copied into every event
   bool stream;           // ask for a stream; otherwise the whole answer comes as one DELTA (the upstream does the same)
+  // Asked before each further attempt of this run (spec.retries_max); NULL = yes.
+  bool (*may_retry)(void *ctx);
+  void *retry_ctx;
 } rh_provider_options;
 
 // `model` is the provider's own name; it and `run` must live until the run's end. The sink gets START, DELTA/TOOL/RESULT,
@@ -107,6 +110,8 @@ rh_status rh_provider_run_begin(rh_provider *provider, const char *model, const 
                                 const rh_provider_options *options, const rh_sink *sink, rh_provider_run **out,
                                 rh_error *error) RH_MUST_CHECK;
 void rh_provider_run_resume(rh_provider_run *run);
+// False while it waits in the provider's queue: nothing of it has reached the provider. Also from inside its final push.
+bool rh_provider_run_was_sent(const rh_provider_run *run);
 void rh_provider_run_cancel(rh_provider_run *run);  // the sink is never called again; the connection is closed at once
 
 size_t rh_provider_running(const rh_provider *provider);

@@ -270,6 +270,8 @@ void rh_provider_run_resume(rh_provider_run *run) {
   if (!rh_run_is_over(run)) rh_loop_defer(run->provider->owner->loop, &run->resumed);
 }
 
+bool rh_provider_run_was_sent(const rh_provider_run *run) { return run->attempts > 0; }
+
 void rh_provider_run_cancel(rh_provider_run *run) {
   if (rh_run_is_over(run)) return;  // from inside its own final push
   rh_run_doom(run);

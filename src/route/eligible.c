@@ -116,15 +116,19 @@ static void list_out(const rh_route_work *work, rh_out reason, char *text, size_
   }
 }
 
-// When the first of those that are out comes back, as far as their breakers say.
+static uint64_t back_at(const rh_route_member *member) {
+  const rh_route_stats *stats = member->stats;
+  uint64_t open = stats != NULL && stats->state == RH_BREAKER_OPEN ? stats->open_until_ns : 0;
+  return open > member->back_ns ? open : member->back_ns;
+}
+
+// When the first of those that are out comes back, as far as is known.
 static unsigned retry_after(const rh_route_work *work) {
-  uint64_t soonest = UINT64_MAX;
+  uint64_t now = work->question->now_ns, soonest = UINT64_MAX;
   for (size_t i = 0; i < work->count; i++) {
-    const rh_route_stats *stats = work->question->members[i].stats;
-    if (!work->considered[i] || work->out[i] != RH_OUT_UNAVAILABLE || stats == NULL) continue;
-    if (stats->state == RH_BREAKER_OPEN && stats->open_until_ns > work->question->now_ns &&
-        stats->open_until_ns - work->question->now_ns < soonest)
-      soonest = stats->open_until_ns - work->question->now_ns;
+    if (!work->considered[i] || work->out[i] != RH_OUT_UNAVAILABLE) continue;
+    uint64_t back = back_at(&work->question->members[i]);
+    if (back > now && back - now < soonest) soonest = back - now;
   }
   return soonest == UINT64_MAX ? 0 : (unsigned)(soonest / 1000000 < 3600000 ? soonest / 1000000 + 1 : 3600000);
 }
