@@ -58,7 +58,7 @@ static rh_status read_hidden(rh_decoding *decoding, const json_t *block, const c
   if (status != RH_OK) return status;
   rh_piece *piece = rh_pieces_add(pieces, RH_PIECE_REASONING);
   piece->text = "";
-  piece->signature = rh_arena_printf(decoding->arena, RH_API_REDACTED "%s", data);
+  piece->signature = rh_arena_printf(decoding->arena, RH_REDACTED_THOUGHT "%s", data);
   if (piece->signature != NULL) return RH_OK;
   return rh_fail(decoding->error, RH_TOO_LARGE, "the request needs more memory than one request may use");
 }

@@ -75,8 +75,8 @@ static rh_api_block *add_block(rh_encoder_choice *choice, rh_api_block_kind kind
 }
 
 const char *rh_api_redacted(const char *signature) {
-  size_t length = sizeof RH_API_REDACTED - 1;
-  return signature != NULL && strncmp(signature, RH_API_REDACTED, length) == 0 ? signature + length : NULL;
+  size_t length = sizeof RH_REDACTED_THOUGHT - 1;
+  return signature != NULL && strncmp(signature, RH_REDACTED_THOUGHT, length) == 0 ? signature + length : NULL;
 }
 
 static void add_delta(rh_encoder_choice *choice, const rh_event *event) {

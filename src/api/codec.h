@@ -12,9 +12,6 @@
 #define RH_API_UNKNOWN_MAX 16      // unknown fields reported by name
 #define RH_API_WORD_BYTES_MAX 256  // session, user, ...
 #define RH_API_TIMEOUT_S_MAX 86400.0
-// Anthropic's thoughts that a client may not read have no text. They go through the gateway as a thought with this and the
-// data as its proof; the providers' side writes and reads the same.
-#define RH_API_REDACTED "redacted_thinking:"
 #define RH_API_TOOL_NAME_MAX 128
 #define RH_API_PIECES_MAX 4096  // parts of one message
 #define RH_API_PATH_BYTES 96    // "messages[4095].content[4095].content[4095]" and a word

@@ -56,6 +56,9 @@ typedef struct rh_piece {
   bool failed;             // the tool reported an error
 } rh_piece;
 
+// A thought that Anthropic gives only in secret writing travels as a signature that begins with this, and has no text.
+#define RH_REDACTED_THOUGHT "redacted_thinking:"
+
 typedef struct rh_message {
   const char *role;     // "system", "user", "assistant", "tool"
   const char *content;  // all its text, joined by line breaks; "" when it has none
@@ -159,6 +162,7 @@ typedef struct rh_run {
   // not repeat it. NULL = none.
   const char *prefix;
   const char *request_id;
+  bool local_only;  // it must not leave this machine: who passes it on has to say so
 } rh_run;
 
 typedef enum rh_privacy { RH_PRIVACY_UNSET, RH_PRIVACY_LOW, RH_PRIVACY_MEDIUM, RH_PRIVACY_HIGH } rh_privacy;

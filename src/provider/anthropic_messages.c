@@ -87,9 +87,9 @@ static void write_thought(const rh_body *body, const rh_piece *piece) {
   if (piece->signature == NULL || piece->signature[0] == '\0') return;
   rh_body_next(body);
   rh_body_put(body, "{");
-  if (strncmp(piece->signature, RH_REDACTED_MARK, sizeof RH_REDACTED_MARK - 1) == 0) {
+  if (strncmp(piece->signature, RH_REDACTED_THOUGHT, sizeof RH_REDACTED_THOUGHT - 1) == 0) {
     rh_body_string(body, "type", "redacted_thinking");
-    rh_body_string(body, "data", piece->signature + sizeof RH_REDACTED_MARK - 1);
+    rh_body_string(body, "data", piece->signature + sizeof RH_REDACTED_THOUGHT - 1);
   } else {
     rh_body_string(body, "type", "thinking");
     rh_body_string(body, "thinking", piece->text != NULL ? piece->text : "");

@@ -100,7 +100,7 @@ static void open_block(rh_protocol_reader *reader, const json_t *block, int64_t 
   } else if (strcmp(type, "redacted_thinking") == 0) {
     reader->block = BLOCK_THOUGHT;
     const char *data = rh_reader_string(reader, block, "data", &length);
-    if (length > 0) keep_signature(reader, RH_REDACTED_MARK, data, length);
+    if (length > 0) keep_signature(reader, RH_REDACTED_THOUGHT, data, length);
   } else if (strcmp(type, "tool_use") == 0) {
     const char *name = rh_reader_string(reader, block, "name", NULL);
     const char *id = rh_reader_string(reader, block, "id", NULL);

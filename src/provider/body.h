@@ -61,7 +61,5 @@ rh_status rh_anthropic_write_messages(const rh_body *body);
 
 extern const rh_protocol_ops rh_protocol_chat, rh_protocol_responses, rh_protocol_anthropic;
 
-// A thought that Anthropic sent encrypted ("redacted") travels as a signature behind this word.
-#define RH_REDACTED_MARK "redacted_thinking:"
 
 #endif

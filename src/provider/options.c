@@ -139,6 +139,8 @@ rh_status rh_provider_headers(const rh_provider *provider, const rh_run *run, rh
   if (!said_by_configuration(spec, "Content-Type:")) {
     ok = ok && add_line(nodes, &count, "Content-Type: application/json");
   }
+  // Another roundhouse, or a proxy that knows us, must not send on what has to stay here.
+  if (run->local_only) ok = ok && add_line(nodes, &count, "x-roundhouse-local-only: true");
   char *end = lines->data == NULL ? NULL : lines->data + lines->start + lines->length;
   for (char *at = lines->data == NULL ? NULL : lines->data + lines->start; ok && at != end;) {
     char *stop = memchr(at, '\n', (size_t)(end - at));

@@ -54,7 +54,7 @@ typedef struct rh_provider_spec {
   bool stream_usage;     // CHAT: it knows stream_options.include_usage
   bool new_token_field;  // CHAT: max_completion_tokens, as OpenAI itself wants it, in place of max_tokens
   uint64_t connect_timeout_ns, first_timeout_ns;  // until the connection stands; until the first byte of an answer
-  uint64_t idle_timeout_ns, total_timeout_ns;     // between two bytes; of one attempt as a whole
+  uint64_t idle_timeout_ns, total_timeout_ns;     // between two bytes; of one attempt as a whole, 0 = none
   int64_t concurrency_max;                        // running at once; further ones wait
   int64_t queue_max;                              // waiting; further ones get RH_QUEUE_FULL
   int64_t retries_max;      // of one run on this provider, before anything was passed on; the budget is the gateway's

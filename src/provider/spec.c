@@ -40,7 +40,8 @@ static void set_defaults(rh_provider_spec *spec, const rh_known_provider *known,
   // A server on this machine may have to load the model first.
   spec->first_timeout_ns = (loopback ? 300 : 60) * SECOND_NS;
   spec->idle_timeout_ns = 60 * SECOND_NS;
-  spec->total_timeout_ns = 600 * SECOND_NS;
+  // Our own workers have the request's time, unless the entry says otherwise.
+  spec->total_timeout_ns = spec->in_process ? 0 : 600 * SECOND_NS;
   spec->concurrency_max = 64;
   spec->queue_max = 256;
   spec->retries_max = 2;

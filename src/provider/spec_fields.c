@@ -285,8 +285,10 @@ static const spec_field fields[] = {
 #define FIELD_COUNT (sizeof fields / sizeof *fields)
 
 // What an entry of our own workers may say of engines. Checked and used elsewhere.
-static const char *const engine_words[] = {"execution_providers", "graph_optimization_level",
-                                           "enable_memory_optimization", "threads", "cuda_options"};
+static const char *const engine_words[] = {
+    "execution_providers",  "graph_optimization_level", "enable_memory_optimization", "threads",
+    "cuda_options",         "intra_op_num_threads",     "inter_op_num_threads",       "execution_mode",
+    "enable_cpu_mem_arena", "enable_mem_pattern"};
 
 // "baseURL" and "baseUrl" to "base_url".
 static void to_snake(char *out, size_t size, const char *key) {
