@@ -136,6 +136,72 @@ def tokenizer_table(result):
     return lines
 
 
+def cached_table(result):
+    lines = [
+        f"A chat answer of {result['answer_bytes']} bytes from the cache, against nginx's `return 200` of as many; load: {result['load']}, "
+        f"16 connections. Medians of {result['rounds']} rounds; the servers took turns.",
+        "",
+        "| a line of log for each request | ours, answers/s | nginx, answers/s | ours / nginx |",
+        "|---|--:|--:|--:|",
+    ]
+    for row in result["rows"]:
+        lines.append(
+            f"| {'yes' if row['logs'] else 'no'} | {number(row['ours'], 0)} | {number(row['nginx'], 0)} | {number(row['ratio'], 2)} |"
+        )
+    return lines
+
+
+def proxied_table(result):
+    lines = [
+        "Through the gateway to a provider that answers at once with 16 words, whole or as 16 events. Added: the median less the",
+        f"median straight to the provider. Medians of {result['rounds']} rounds; the servers took turns.",
+        "",
+        "| answer | clients | straight, requests/s | ours | LiteLLM | ours / LiteLLM | ours adds, p50 µs | LiteLLM adds, p50 µs | ours / LiteLLM |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in result["rows"]:
+        rates = [number(row.get(f"{name}_per_second"), 0) for name in ("straight", "roundhouse", "litellm")]
+        rates.append(number(row.get("ratio_per_second")))
+        added = [number(row.get(f"{name}_added_p50"), 0) for name in ("roundhouse", "litellm")]
+        added.append(number(row.get("ratio_added"), 3))
+        lines.append(
+            f"| {'streamed' if row['stream'] else 'whole'} | {row['connections']} | {' | '.join(rates)} | {' | '.join(added)} |"
+        )
+    return lines
+
+
+def route_table(result):
+    lines = [
+        "Features and decision, 100 rules of which the last condition decides, 20 members; µs.",
+        "",
+        "| strategy | bytes of prompt | p50 | p99 | features alone, p50 |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for row in result:
+        lines.append(
+            f"| {row['strategy']} | {row['prompt_bytes']:,} | {number(row['both_us']['p50'])} | {number(row['both_us']['p99'])} | "
+            f"{number(row['features_us']['p50'])} |"
+        )
+    return lines
+
+
+def gateway_table(result):
+    """Several tables, one for each part that was measured."""
+    many = result["memory"]
+    rss = ", ".join(f"{kib / 1024:.1f}" for _, kib in many["samples"])
+    lines = ["#### Cached answers", "", *cached_table(result["cached"])]
+    lines += ["", "#### Proxied requests", "", *proxied_table(result["proxied"])]
+    if result["route"] is not None:
+        lines += ["", "#### Routing decisions", "", *route_table(result["route"])]
+    lines += ["", "#### Memory over many different requests", "", *memory_table(many), ""]
+    lines += [f"MiB at the start and after each tenth of the requests: {rss}.", "", "#### Being there", ""]
+    lines.append(
+        f"10 providers, 100 rules, 20 keys, one experiment: listening after {number(result['idle']['listening_ms'])} ms, "
+        f"{number(result['idle']['resident_mib'])} MiB resident when idle."
+    )
+    return lines
+
+
 TITLES = {
     "overhead": ("What the daemon adds", overhead_table, "One connection, kept alive; the fake engine, one word. Medians of the rounds; the worker alone and\nthe daemon took turns."),
     "throughput": ("Speed against llama-server", throughput_table, "Medians; the servers took turns in one run."),
@@ -145,6 +211,7 @@ TITLES = {
     "embeddings": ("Embeddings a second", embeddings_table, "all-MiniLM-L6-v2 in 32-bit floats, one text a request; the two packages are no servers: they get batches of as\nmany texts as there are clients. Medians; all took turns."),
     "embedding_start": ("Embeddings: start and memory", embedding_start_table, "all-MiniLM-L6-v2 in 32-bit floats; all processes of a server together, after 64 texts one by one. Medians; all took turns."),
     "tokenizer": ("Tokenizers against Hugging Face's package", tokenizer_table, "One thread each, the same tokenizer.json, taking turns; the best round of a turn, the median of the turns."),
+    "gateway": ("The gateway", gateway_table, "The server on one core, load and provider on the other."),
     "memory": ("Memory over many requests", memory_table, "Eight connections, the fake engine, one word."),
 }
 

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import embeddings
+import gateway
 import generate_onnx
 import report
 import sections
@@ -37,6 +38,7 @@ SECTIONS = {
     "embedding_start": embeddings.embedding_start,
     "tokenizer": tokenizer.tokenizer,
     "generate_onnx": generate_onnx.generate_onnx,
+    "gateway": gateway.gateway,
 }
 
 

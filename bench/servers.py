@@ -18,12 +18,16 @@ def free_port():
         return probe.getsockname()[1]
 
 
-class Server:
-    """A process with a port. Use as a context manager."""
+def pinned(core, command):
+    return command if core is None else ["taskset", "-c", str(core), *command]
 
-    def __init__(self, name, command, port=None):
+
+class Server:
+    """A process with a port. Use as a context manager. `core`: the only one that it and its children may run on."""
+
+    def __init__(self, name, command, port=None, core=None):
         self.name = name
-        self.command = [str(word) for word in command]
+        self.command = pinned(core, [str(word) for word in command])
         self.port = port
         self.folder = tempfile.TemporaryDirectory(prefix="rh-bench-")
         self.log_path = Path(self.folder.name) / "log"
@@ -59,6 +63,19 @@ class Server:
             tail = self.log_path.read_text(errors="replace")[-2000:]
             raise SystemExit(f"{self.name} ended with {self.process.returncode}:\n{tail}")
 
+    def healthy(self, path="/health"):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+                connection.sendall(b"GET %s HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n" % path.encode())
+                return connection.recv(64).startswith(b"HTTP/1.1 200")
+        except OSError:
+            return False
+
+    def wait_ready(self):
+        """Until it answers; seconds since it was spawned."""
+        self.wait_until(self.healthy, "getting healthy")
+        return time.monotonic() - self.spawned_at
+
     def wait_until(self, condition, what):
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
@@ -71,16 +88,24 @@ class Server:
 
 
 class Roundhouse(Server):
-    """Ours. `settings` are flags: slots=16 becomes --slots 16."""
+    """Ours. `settings` are flags: slots=16 becomes --slots 16. `config` becomes its roundhouse.json."""
 
-    def __init__(self, program, models, **settings):
-        command = [program, "serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--idle-timeout", "1h"]
+    def __init__(self, program, models, config=None, core=None, **settings):
+        # A daemon that logs less does not say where it listens.
+        port = free_port() if "log_level" in settings else 0
+        command = [program, "serve", "--listen", f"127.0.0.1:{port}", "--log-format", "json", "--idle-timeout", "1h"]
         for name, path in models.items():
             command += ["--model", f"{name}={path}"]
         for key, value in settings.items():
             flag = key.replace("_", "-")
-            command += [f"--no-{flag}"] if value is False else [f"--{flag}", value]
-        super().__init__("roundhouse", command)
+            command.append(f"--no-{flag}" if value is False else f"--{flag}")
+            if not isinstance(value, bool):
+                command.append(value)
+        super().__init__("roundhouse", command, port or None, core)
+        if config is not None:
+            file = Path(self.folder.name) / "roundhouse.json"
+            file.write_text(json.dumps(config))
+            self.command += ["--config", str(file)]
 
     def listening(self):
         for line in self.log_path.read_text(errors="replace").split("\n")[:-1]:
@@ -90,6 +115,8 @@ class Roundhouse(Server):
 
     def wait_ready(self):
         """Until it listens; seconds since it was spawned. A request may be sent at once: it waits for the model."""
+        if self.port is not None:
+            return super().wait_ready()
         address = self.wait_until(self.listening, "listening")
         took = time.monotonic() - self.spawned_at
         self.port = int(address.rsplit(":", 1)[1])
@@ -110,18 +137,6 @@ class LlamaServer(Server):
             port,
         )  # fmt: skip
 
-    def healthy(self):
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
-                connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-                return connection.recv(64).startswith(b"HTTP/1.1 200")
-        except OSError:
-            return False
-
-    def wait_ready(self):
-        self.wait_until(self.healthy, "getting healthy")
-        return time.monotonic() - self.spawned_at
-
 
 class LlamaRouter(LlamaServer):
     """llama.cpp's own server in router mode: a process for each model, one model in memory at a time."""
@@ -137,3 +152,87 @@ class LlamaRouter(LlamaServer):
             ],
             port,
         )  # fmt: skip
+
+
+# --- around the gateway --------------------------------------------------------------------------------------------
+
+NGINX = """
+daemon off;
+master_process off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log {access_log};
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  keepalive_requests 1000000000;
+  keepalive_timeout 1h;
+  server {{
+    listen 127.0.0.1:{port};
+    default_type application/json;
+    location / {{ return 200 "{text}"; }}
+  }}
+}}
+"""
+
+
+class Nginx(Server):
+    """The fastest answer there is: `return 200` with `size` bytes, one worker. `logs`: with a line in a file for each request."""
+
+    def __init__(self, program, size, logs, core):
+        super().__init__("nginx", [], free_port())
+        folder = self.folder.name
+        configuration = Path(folder) / "nginx.conf"
+        access_log = f"{folder}/access.log combined" if logs else "off"
+        configuration.write_text(NGINX.format(folder=folder, port=self.port, text="x" * size, access_log=access_log))
+        self.command = pinned(core, [program, "-p", folder, "-e", f"{folder}/error.log", "-c", str(configuration)])
+
+
+class LiteLLM(Server):
+    """LiteLLM's proxy with one worker, no database, and `upstream` as the model "fake"."""
+
+    def __init__(self, python, upstream, core):
+        port = free_port()
+        program = Path(python).with_name("litellm")
+        super().__init__("litellm", [program, "--host", "127.0.0.1", "--port", port, "--num_workers", 1], port, core)
+        entry = {"model": "openai/fake", "api_base": upstream.base_url, "api_key": "none"}
+        file = Path(self.folder.name) / "config.yaml"  # JSON is YAML
+        file.write_text(json.dumps({"model_list": [{"model_name": "fake", "litellm_params": entry}]}))
+        self.command += ["--config", str(file)]
+        # Nothing of its own makes it slower: no key to be checked (ours checks none either), no list of prices from the network,
+        # no words of its debug log.
+        self.environment |= {
+            "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "LITELLM_MODE": "PRODUCTION",
+            "LITELLM_LOG": "ERROR",
+        }
+
+    def healthy(self, path="/health/liveliness"):
+        return super().healthy(path)
+
+
+class FakeUpstream(Server):
+    """fake_upstream.c: a provider that answers at once, with `words` words in one piece or as many events."""
+
+    def __init__(self, program, words, core=None):
+        super().__init__("fake_upstream", [program, "--chunks", words, "--words", words], core=core)
+
+    def spawn(self):
+        # It serves until its standard input ends, and says its port first.
+        self.spawned_at = time.monotonic()
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline().strip()
+        if not line.isdigit():
+            raise SystemExit(f"{self.name} did not start")
+        self.port = int(line)
+        return self
+
+    @property
+    def base_url(self):
+        return f"http://127.0.0.1:{self.port}/v1"

@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "cli/client.h"
 #include "cli/output.h"
 
 #define HELP_BYTES_MAX (256 * 1024)
@@ -50,12 +51,13 @@ static void append_overview(rh_dynbuf *out) {
   rh_dynbuf_printf(out, "roundhouse %s serves language models on this machine.\n\n", RH_VERSION);
   rh_dynbuf_append_text(out, "Usage: roundhouse COMMAND [FLAGS] [ARGUMENTS]\n\nCommands:\n");
   for (size_t i = 0; rh_cli_commands[i] != NULL; i++) {
-    rh_dynbuf_printf(out, "  %-9s  %s\n", rh_cli_commands[i]->name, rh_cli_commands[i]->help);
+    rh_dynbuf_printf(out, "  %-11s  %s\n", rh_cli_commands[i]->name, rh_cli_commands[i]->help);
   }
   rh_dynbuf_append_text(
       out,
       "\nroundhouse help COMMAND shows a command's flags. ROUNDHOUSE_SERVER names the server to ask;\n"
-      "without it, it is the address that roundhouse.json listens on, http://127.0.0.1:8080 by default.\n");
+      "without it, it is the address that roundhouse.json listens on, http://127.0.0.1:8080 by default.\n"
+      "ROUNDHOUSE_API_KEY is the key for a server that needs one.\n");
 }
 
 static rh_status append_command(const rh_cli_command *command, rh_dynbuf *out) {
@@ -119,6 +121,19 @@ static int parse_one(const rh_cli_command *command, int argc, char **argv, int *
   return rh_cli_fail(RH_EXIT_USAGE, "%s", error.message);
 }
 
+// --key is every command's that talks to a server, and the same for all requests of it.
+static int take_key(const rh_cli_command *command, const void *options) {
+  rh_error error = {0};
+  for (size_t i = 0; i < command->flag_count; i++) {
+    const rh_setting *flag = &command->flags[i];
+    if (flag->type != RH_SETTING_STRING || strcmp(flag->key, "key") != 0) continue;
+    const char *key = *(char *const *)(const void *)((const char *)options + flag->offset);
+    if (key == NULL || key[0] == '\0') return -1;
+    return rh_client_use_key(key, &error) == RH_OK ? -1 : rh_cli_fail(RH_EXIT_USAGE, "%s", error.message);
+  }
+  return -1;
+}
+
 int rh_cli_parse(const rh_cli_command *command, int argc, char **argv, void *options, rh_setting_origin *origins,
                  rh_cli_args *args) {
   assert(argc >= 1);
@@ -136,6 +151,7 @@ int rh_cli_parse(const rh_cli_command *command, int argc, char **argv, void *opt
     }
     code = parse_one(command, argc, argv, &i, options, origins, args);
   }
+  if (code < 0) code = take_key(command, options);
   if (code < 0) return -1;
   rh_cli_args_free(args);
   rh_config_release(command->flags, command->flag_count, options);

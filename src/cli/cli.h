@@ -42,6 +42,7 @@ int rh_cli_print_help(const rh_cli_command *command);  // NULL: the overview
 // RH_CLI_COMMON_FLAGS(owner) first in the table.
 #define RH_CLI_COMMON_FIELDS \
   char *server;              \
+  char *key;                 \
   bool json;                 \
   bool color
 
@@ -52,6 +53,8 @@ int rh_cli_print_help(const rh_cli_command *command);  // NULL: the overview
   }
 #define RH_CLI_COMMON_FLAGS(owner)                                                           \
   RH_CLI_FLAG(RH_SETTING_STRING, owner, server, NULL, 0, 0, "address of the server to ask"), \
+      RH_CLI_FLAG(RH_SETTING_STRING, owner, key, NULL, 0, 0,                                 \
+                  "API key; others may see it here, so better in ROUNDHOUSE_API_KEY"),       \
       RH_CLI_FLAG(RH_SETTING_BOOL, owner, json, "false", 0, 0, "print JSON"),                \
       RH_CLI_FLAG(RH_SETTING_BOOL, owner, color, "true", 0, 0, "colours on a terminal; also NO_COLOR")
 

@@ -5,6 +5,7 @@
 #include "cli/client.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,11 +18,17 @@
 
 #define ANSWER_BYTES_MAX ((size_t)16 * 1024 * 1024)
 #define CONNECT_TIMEOUT_MS 3000L
+#define KEY_BYTES_MAX 512
 
 struct rh_client {
   char *server;
   CURLM *multi;
+  struct curl_slist *headers;  // of every request; NULL = none
 };
+
+// One command is one process with one key, whichever client of it asks. "" = none.
+static char process_key[KEY_BYTES_MAX + 1];
+static bool key_known;  // it was set, or the variable was looked at
 
 // One request under way.
 typedef struct call {
@@ -51,14 +58,70 @@ rh_status rh_client_new(const char *server, rh_client **out, rh_error *error) {
 void rh_client_free(rh_client *client) {
   if (client == NULL) return;
   if (client->multi != NULL) curl_multi_cleanup(client->multi);
+  curl_slist_free_all(client->headers);
   free(client->server);
   free(client);
 }
 
 const char *rh_client_server(const rh_client *client) { return client->server; }
 
+// --- the key -------------------------------------------------------------------------------------------------------
+
+rh_status rh_client_use_key(const char *key, rh_error *error) {
+  size_t length = strlen(key);
+  // A variable that was filled from a file often ends with a line break.
+  while (length > 0 && isspace((unsigned char)key[length - 1])) length--;
+  bool good = length <= KEY_BYTES_MAX;
+  for (size_t i = 0; good && i < length; i++) good = isgraph((unsigned char)key[i]) != 0;
+  if (!good) return rh_fail(error, RH_INVALID, "the API key is not one: it must be printable ASCII without blanks");
+  memcpy(process_key, key, length);
+  process_key[length] = '\0';
+  key_known = true;
+  return RH_OK;
+}
+
+static const char *key_of_process(void) {
+  const char *variable = getenv("ROUNDHOUSE_API_KEY");
+  rh_error ignored = {0};
+  if (!key_known && (variable == NULL || rh_client_use_key(variable, &ignored) != RH_OK)) process_key[0] = '\0';
+  key_known = true;
+  return process_key;
+}
+
+// --- addresses -----------------------------------------------------------------------------------------------------
+
+static rh_status append_escaped(rh_dynbuf *path, const char *value) {
+  char *escaped = curl_easy_escape(NULL, value, 0);
+  rh_status status = escaped != NULL ? rh_dynbuf_append_text(path, escaped) : RH_NO_MEMORY;
+  curl_free(escaped);
+  return status;
+}
+
+rh_status rh_client_append_query(rh_dynbuf *path, const char *name, const char *value) {
+  if (value == NULL || value[0] == '\0') return RH_OK;
+  char mark = strchr(rh_dynbuf_data(path), '?') != NULL ? '&' : '?';
+  rh_status status = rh_dynbuf_printf(path, "%c%s=", mark, name);
+  return status == RH_OK ? append_escaped(path, value) : status;
+}
+
+rh_status rh_client_append_part(rh_dynbuf *path, const char *value) {
+  rh_status status = rh_dynbuf_append_char(path, '/');
+  return status == RH_OK ? append_escaped(path, value) : status;
+}
+
+rh_status rh_client_add_header(rh_client *client, const char *header, rh_error *error) {
+  struct curl_slist *longer = curl_slist_append(client->headers, header);
+  if (longer == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for a header");
+  client->headers = longer;
+  return RH_OK;
+}
+
+// --- errors --------------------------------------------------------------------------------------------------------
+
 static rh_status status_of_http(long http_status) {
   switch (http_status) {
+    case 401: return RH_UNAUTHENTICATED;
+    case 403: return RH_FORBIDDEN;
     case 404: return RH_NOT_FOUND;
     case 408: return RH_DEADLINE;
     case 409: return RH_CONFLICT;
@@ -78,7 +141,8 @@ rh_status rh_client_error_answer(long http_status, const char *body, size_t leng
   const char *message = json_string_value(json_is_string(inner) ? inner : json_object_get(inner, "message"));
   rh_status status = status_of_http(http_status);
   if (message != NULL)
-    rh_fail(error, status, "%s", message);
+    rh_fail(error, status, "%s%s", message,
+            status == RH_UNAUTHENTICATED ? " (the commands take it from ROUNDHOUSE_API_KEY or --key)" : "");
   else
     rh_fail(error, status, "the server answered with HTTP status %ld and no explanation", http_status);
   json_decref(root);
@@ -116,6 +180,11 @@ static CURL *new_handle(const char *server, const char *path) {
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
   curl_easy_setopt(easy, CURLOPT_NOPROXY, "localhost,127.0.0.1,::1");
+  const char *key = key_of_process();
+  if (key[0] != '\0') {
+    fine = fine && curl_easy_setopt(easy, CURLOPT_XOAUTH2_BEARER, key) == CURLE_OK;
+    curl_easy_setopt(easy, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+  }
   if (fine) return easy;
   curl_easy_cleanup(easy);
   return NULL;
@@ -212,37 +281,61 @@ static rh_status parse_answer(const rh_client *client, const rh_dynbuf *body, js
   return rh_fail(error, RH_PROTOCOL, "%s did not answer with JSON; is it a roundhouse server?", client->server);
 }
 
-rh_status rh_client_call(rh_client *client, const char *method, const char *path, const json_t *body, long timeout_ms,
-                         json_t **out, rh_error *error) {
-  if (out != NULL) *out = NULL;
+// The headers of one request: those of its body, if it has one, and the client's own. NULL is fine when there are none.
+static bool headers_of(const rh_client *client, bool body, struct curl_slist **out) {
+  *out = body ? rh_client_post_headers() : NULL;
+  bool good = !body || *out != NULL;
+  for (const struct curl_slist *at = client->headers; good && at != NULL; at = at->next) {
+    struct curl_slist *longer = curl_slist_append(*out, at->data);
+    good = longer != NULL;
+    if (good) *out = longer;
+  }
+  return good;
+}
+
+// One request; the bytes of a 2xx answer into `answer`.
+static rh_status exchange(rh_client *client, const char *method, const char *path, const json_t *body, long timeout_ms,
+                          rh_dynbuf *answer, rh_error *error) {
   char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
-  struct curl_slist *headers = body != NULL ? rh_client_post_headers() : NULL;
-  rh_dynbuf answer;
-  rh_dynbuf_init(&answer, ANSWER_BYTES_MAX);
-  call self = {.sink = collect, .ctx = &answer};
-  if (body == NULL)
+  struct curl_slist *headers = NULL;
+  bool ready = headers_of(client, body != NULL, &headers);
+  call self = {.sink = collect, .ctx = answer};
+  if (ready && body == NULL)
     self.easy = new_handle(client->server, path);
-  else if (text != NULL && headers != NULL)
+  else if (ready && text != NULL)
     self.easy = rh_client_post_handle(client->server, path, text, headers);
   rh_status status = RH_OK;
   if (self.easy == NULL) {
     status = rh_fail(error, RH_NO_MEMORY, "no memory for a request");
   } else {
+    curl_easy_setopt(self.easy, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(self.easy, CURLOPT_CUSTOMREQUEST, method);
     curl_easy_setopt(self.easy, CURLOPT_TIMEOUT_MS, timeout_ms);
     status = perform(client, &self, error);
     if (self.sink_status != RH_OK) rh_fail(error, self.sink_status, "the answer of %s is too large", client->server);
   }
+  curl_slist_free_all(headers);
+  free(text);
+  return status;
+}
+
+rh_status rh_client_call(rh_client *client, const char *method, const char *path, const json_t *body, long timeout_ms,
+                         json_t **out, rh_error *error) {
+  rh_dynbuf answer;
+  rh_dynbuf_init(&answer, ANSWER_BYTES_MAX);
   json_t *value = NULL;
+  rh_status status = exchange(client, method, path, body, timeout_ms, &answer, error);
   if (status == RH_OK) status = parse_answer(client, &answer, &value, error);
   if (out != NULL)
     *out = value;
   else
     json_decref(value);
   rh_dynbuf_free(&answer);
-  curl_slist_free_all(headers);
-  free(text);
   return status;
+}
+
+rh_status rh_client_get_text(rh_client *client, const char *path, long timeout_ms, rh_dynbuf *out, rh_error *error) {
+  return exchange(client, "GET", path, NULL, timeout_ms, out, error);
 }
 
 rh_status rh_client_get_json(rh_client *client, const char *path, long timeout_ms, json_t **out, rh_error *error) {

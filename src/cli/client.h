@@ -2,6 +2,8 @@
 //
 // The HTTP client of the commands, over libcurl. One thread.
 //
+// Every request carries the key of rh_client_use_key, or else of the variable ROUNDHOUSE_API_KEY.
+//
 // Statuses: RH_IO no server answers; RH_CANCELLED Ctrl-C (see interrupt.h); RH_UNAVAILABLE the connection broke or the
 // server is busy; others as the server's error says. error->message is the server's own sentence where it sent one.
 #ifndef RH_CLI_CLIENT_H
@@ -21,8 +23,21 @@ rh_status rh_client_new(const char *server, rh_client **out, rh_error *error) RH
 void rh_client_free(rh_client *client);
 const char *rh_client_server(const rh_client *client);
 
+// The key of all requests of this process from now on. RH_INVALID: it cannot stand in a header.
+rh_status rh_client_use_key(const char *key, rh_error *error) RH_MUST_CHECK;
+// One more header ("Name: value") of all requests of this client.
+rh_status rh_client_add_header(rh_client *client, const char *header, rh_error *error) RH_MUST_CHECK;
+// Appends "?name=value" or "&name=value", escaped; nothing when `value` is NULL or "".
+rh_status rh_client_append_query(rh_dynbuf *path, const char *name, const char *value) RH_MUST_CHECK;
+// The same for one more part of a path: "/value", with nothing in it that could be taken for another part.
+rh_status rh_client_append_part(rh_dynbuf *path, const char *value) RH_MUST_CHECK;
+
 // GET `path`; *out is a new reference. `timeout_ms` 0 = none.
 rh_status rh_client_get_json(rh_client *client, const char *path, long timeout_ms, json_t **out,
+                             rh_error *error) RH_MUST_CHECK;
+
+// GET `path`, whatever it is; `out` gets the bytes.
+rh_status rh_client_get_text(rh_client *client, const char *path, long timeout_ms, rh_dynbuf *out,
                              rh_error *error) RH_MUST_CHECK;
 
 // POST `body`. The bytes of a 2xx answer go to `sink` as they come; a status that is not RH_OK ends the request.

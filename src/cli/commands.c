@@ -86,6 +86,14 @@ const rh_cli_command *const rh_cli_commands[] = {
     &rh_cli_stop,
     &rh_cli_pin,
     &rh_cli_alias,
+    // the gateway of the running server
+    &rh_cli_route,
+    &rh_cli_providers,
+    &rh_cli_usage,
+    &rh_cli_keys,
+    &rh_cli_experiments,
+    &rh_cli_feedback,
+    &rh_cli_cache,
     // the rest
     &rh_cli_info,
     &rh_cli_bench,

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/config_gateway.h"
 #include "cli/output.h"
 #include "daemon/settings.h"
 
@@ -68,6 +69,8 @@ static int check(int argc, char **argv) {
   fputc('\n', stdout);
   print_models(conf);
   fputc('\n', stdout);
+  rh_config_print_providers(conf);
+  code = rh_config_print_access(conf);
   if (access(conf->settings.worker, X_OK) != 0) {
     code = rh_cli_fail(RH_EXIT_ERROR, "there is no program %s; set worker to the path of roundhouse-worker",
                        conf->settings.worker);

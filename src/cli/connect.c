@@ -84,9 +84,18 @@ static rh_status start_private(const char *name, const char *path, int64_t slots
     return rh_fail(error, RH_TOO_LARGE, "the path %.80s... is too long", path);
   }
   snprintf(slot_text, sizeof slot_text, "%lld", (long long)slots);
-  // Nobody else asks this server, so its queue may hold all that one command sends.
-  const char *flags[] = {
-      "--model", model, "--default-model", name, "--queue-max", "10000", slots > 0 ? "--slots" : NULL, slot_text, NULL};
+  // Nobody else asks this server, so its queue may hold all that one command sends, and it needs no key.
+  const char *flags[] = {"--model",
+                         model,
+                         "--default-model",
+                         name,
+                         "--queue-max",
+                         "10000",
+                         "--require-key",
+                         "never",
+                         slots > 0 ? "--slots" : NULL,
+                         slot_text,
+                         NULL};
   bool tell = isatty(STDERR_FILENO) != 0;
   if (tell) fputs("starting a private server…", stderr);
   rh_status status = rh_private_start(flags, &out->own, error);

@@ -217,6 +217,7 @@ static void note(rh_call *call, const rh_event *event) {
     call->usage.reasoning_tokens += event->as.usage.reasoning_tokens;
     if (call->follower != NULL && rh_follower_leads(call->follower)) {
       call->meta.cost_usd = rh_follower_facts(call->follower)->cost_usd;
+      call->meta.cache = call->cacheable ? "miss" : "off";  // one that took the lead over had begun as a hit
     }
   }
 }
@@ -236,6 +237,7 @@ static rh_verdict send_stream(rh_call *call, const rh_dynbuf *bytes) {
 }
 
 static void finish(rh_call *call, const rh_dynbuf *bytes) {
+  call->whole = true;
   rh_call_stop_work(call);
   if (call->streaming) {
     end_stream(call);

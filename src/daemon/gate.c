@@ -61,9 +61,9 @@ rh_status rh_gate_check(const rh_daemon *daemon, const rh_http_exchange *exchang
 
 const char *rh_gate_address(const rh_daemon *daemon, const rh_http_exchange *exchange) {
   const char *forwarded = NULL;
-  if (daemon->settings->gateway.trust_proxy) forwarded = rh_http_header(exchange, "X-Forwarded-For");
+  if (daemon->settings->gateway.trust_proxy) forwarded = rh_http_last_header(exchange, "X-Forwarded-For");
   if (forwarded == NULL) return rh_http_client_address(exchange);
-  // The last one was written by the proxy that stands before us; those before it are anybody's words.
+  // The last one was written by the proxy that stands before us, some add a line for it; those before are anybody's words.
   const char *comma = strrchr(forwarded, ',');
   const char *last = comma != NULL ? comma + 1 : forwarded;
   return last + strspn(last, " \t");
@@ -71,18 +71,10 @@ const char *rh_gate_address(const rh_daemon *daemon, const rh_http_exchange *exc
 
 // --- the listener --------------------------------------------------------------------------------------------------
 
-static bool is_this_machine(const char *address) {
-  static const char *const own[] = {"127.", "[::1]", "localhost:", "unix:"};
-  for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
-    if (strncasecmp(address, own[i], strlen(own[i])) == 0) return true;
-  }
-  return false;
-}
-
 rh_status rh_gate_check_listener(rh_daemon *daemon, rh_error *error) {
   const rh_settings *settings = daemon->settings;
   const rh_keys *keys = rh_gateway_keys(daemon->gateway);
-  daemon->open_beyond = !is_this_machine(settings->listen);
+  daemon->open_beyond = !rh_settings_listens_here(settings);
   if (!daemon->open_beyond || settings->gateway.allow_anonymous) return RH_OK;
   bool guarded = settings->gateway.require_key != RH_REQUIRE_KEY_NEVER && keys != NULL && rh_keys_any(keys);
   if (guarded) return RH_OK;

@@ -132,16 +132,6 @@ static void begin_change(rh_operation *operation) {
   rh_operation_answer(operation, 200, describe(experiment));
 }
 
-// Requests that take part hold their experiment until they are accounted for.
-static size_t requests_in(const rh_daemon *daemon, const rh_experiment *experiment) {
-  size_t count = rh_gateway_shadows_in(daemon->gateway, experiment);
-  rh_list_each(&daemon->calls, node) {
-    const rh_call *call = rh_list_entry(node, rh_call, node);
-    if (call->way != NULL && call->way->experiment.experiment == experiment) count++;
-  }
-  return count;
-}
-
 static void begin_remove(rh_operation *operation) {
   const char *rest = "";
   rh_experiment *experiment = find(operation, &rest);
@@ -153,17 +143,7 @@ static void begin_remove(rh_operation *operation) {
     rh_operation_fail(operation, &error);
     return;
   }
-  // From here on no request begins to take part.
-  (void)!rh_experiment_set_state(experiment, RH_EXPERIMENT_STOPPED, "to be removed", rh_clock_wall_s());
-  size_t busy = requests_in(operation->daemon, experiment);
-  if (busy > 0) {
-    rh_gateway_keep_experiments(gateway);
-    (void)rh_fail_param(&error, RH_CONFLICT, "experiment",
-                        "the experiment is stopped, but %zu of its requests still run; remove it when they have ended",
-                        busy);
-    rh_operation_fail(operation, &error);
-    return;
-  }
+  // Requests that take part in it know it by name, and end without it.
   log_change(operation, "an experiment was removed", experiment);
   json_t *answer = json_pack("{s:s,s:b}", "name", rh_experiment_name(experiment), "removed", 1);
   rh_experiment_remove(rh_gateway_experiments(gateway), experiment);

@@ -156,6 +156,7 @@ struct rh_call {
   bool ran;                      // a work was begun for it or joined
   rh_work_facts facts;           // of the work, when it was left
   bool held;                     // its sink said WAIT
+  bool whole;                    // it has had the whole answer
   size_t ended;                  // runs that have ended
   rh_dynbuf pending;             // of a stream: written, but http has no room for it yet
   rh_answer_meta meta;

@@ -95,7 +95,7 @@ static bool may_be_cached(const rh_call *call) {
   if (rh_gateway_cache(call->daemon->gateway) == NULL || request->hints.cache == RH_CACHE_NEVER) return false;
   if (request->generate.ignore_eos) return false;  // a benchmark wants work done
   // The arms of an experiment are to be measured.
-  if (call->way->experiment.experiment != NULL) return false;
+  if (call->way->experiment[0] != '\0') return false;
   bool asked = request->hints.cache == RH_CACHE_ASKED || request->hints.cache == RH_CACHE_ONLY;
   return asked || rh_request_is_deterministic(request);
 }

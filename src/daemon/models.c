@@ -143,12 +143,27 @@ static rh_status collect_hub(rh_daemon *daemon, rh_catalogue *out, rh_error *err
 }
 
 // Earlier ones win: what a person wrote down, what was pulled, what lies in folders.
-static rh_status collect(void *ctx, rh_catalogue *out, rh_error *error) {
-  rh_daemon *daemon = ctx;
+static rh_status collect_all(rh_daemon *daemon, rh_catalogue *out, rh_error *error) {
   rh_status status = copy_specs(out, daemon->configuration->configured, RH_ORIGIN_CONFIG, error);
   if (status == RH_OK && daemon->store != NULL) status = collect_store(daemon, out, error);
   if (status == RH_OK) status = collect_folder(daemon, out, error);
   if (status == RH_OK) status = collect_hub(daemon, out, error);
+  return status;
+}
+
+// What the providers of this machine's own models say of engines is put into the models' options last: which engine a model
+// needs is known only now.
+static rh_status collect(void *ctx, rh_catalogue *out, rh_error *error) {
+  rh_daemon *daemon = ctx;
+  rh_catalogue *found = rh_catalogue_new();
+  if (found == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory to list the models");
+  rh_status status = collect_all(daemon, found, error);
+  for (size_t i = 0; status == RH_OK && i < rh_catalogue_count(found); i++) {
+    rh_model_spec spec = *rh_catalogue_at(found, i);
+    rh_engine_options_apply(daemon->configuration, &spec);
+    status = rh_catalogue_add_spec(out, &spec, error);
+  }
+  rh_catalogue_free(found);
   return status;
 }
 

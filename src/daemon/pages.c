@@ -108,17 +108,81 @@ static rh_api_model describe(const rh_served *served, alias_list *aliases) {
   };
 }
 
+// What is not of this machine but can be asked for here: groups of the routing, and the models that providers list.
+typedef struct other_models {
+  rh_api_model *items;
+  char **names;
+  size_t count;
+} other_models;
+
+static void other_models_close(other_models *others) {
+  for (size_t i = 0; i < others->count; i++) free(others->names[i]);
+  free(others->names);
+  free(others->items);
+}
+
+static bool add_other(other_models *others, const char *provider, const char *model, const char *state) {
+  char *name = NULL;
+  int length = provider != NULL ? asprintf(&name, "%s/%s", provider, model) : asprintf(&name, "%s", model);
+  if (length < 0) return false;
+  for (size_t i = 0; i < others->count; i++) {
+    if (strcmp(others->names[i], name) != 0) continue;
+    free(name);  // several words may mean one model
+    return true;
+  }
+  others->names[others->count] = name;
+  others->items[others->count++] =
+      (rh_api_model){.name = name, .state = state, .engine = provider != NULL ? provider : "route", .version = ""};
+  return true;
+}
+
+static bool other_models_open(other_models *others, const rh_daemon *daemon) {
+  const rh_gateway_config *config = daemon->configuration->gateway;
+  size_t room = rh_policy_groups(config->policy, NULL, 0), groups = room;
+  for (size_t i = 0; i < config->provider_count; i++) room += config->providers[i].model_count;
+  const char **names = calloc(groups + 1, sizeof *names);
+  *others = (other_models){.items = calloc(room + 1, sizeof *others->items), .names = calloc(room + 1, sizeof(char *))};
+  bool ok = names != NULL && others->items != NULL && others->names != NULL;
+  if (ok) (void)rh_policy_groups(config->policy, names, groups);
+  for (size_t i = 0; ok && i < groups; i++) ok = add_other(others, NULL, names[i], "group");
+  for (size_t i = 0; ok && i < config->provider_count; i++) {
+    const rh_provider_spec *spec = &config->providers[i];
+    if (spec->in_process || !spec->enabled) continue;
+    for (size_t j = 0; ok && j < spec->model_count; j++) {
+      ok = add_other(others, spec->name, spec->models[j].model, "remote");
+    }
+  }
+  free(names);
+  return ok;
+}
+
 void rh_page_models(rh_daemon *daemon, rh_http_exchange *exchange, const char *id, rh_page_answer *answer) {
   (void)exchange;
   (void)id;
   alias_list aliases;
-  size_t count = rh_manager_count(daemon->manager);
+  other_models others;
+  bool ready = other_models_open(&others, daemon);
+  size_t own = rh_manager_count(daemon->manager), count = own + others.count;
   rh_api_model *models = calloc(count + 1, sizeof *models);
-  bool ready = alias_list_open(&aliases, daemon, count) && models != NULL;
-  for (size_t i = 0; ready && i < count; i++) models[i] = describe(rh_manager_at(daemon->manager, i), &aliases);
+  ready = alias_list_open(&aliases, daemon, own) && ready && models != NULL;
+  for (size_t i = 0; ready && i < own; i++) models[i] = describe(rh_manager_at(daemon->manager, i), &aliases);
+  for (size_t i = own; ready && i < count; i++) models[i] = others.items[i - own];
   if (!ready || rh_api_model_list(models, count, &answer->body) != RH_OK) answer->body.failed = true;
   alias_list_close(&aliases);
+  other_models_close(&others);
   free(models);
+}
+
+// Writes nothing and says false when there is none of this name.
+static bool put_other(const rh_daemon *daemon, const char *name, rh_dynbuf *out) {
+  other_models others;
+  bool ready = other_models_open(&others, daemon), found = false;
+  for (size_t i = 0; ready && !found && i < others.count; i++) {
+    found = strcmp(others.names[i], name) == 0;
+    if (found && rh_api_model_one(&others.items[i], out) != RH_OK) out->failed = true;
+  }
+  other_models_close(&others);
+  return found;
 }
 
 void rh_page_model(rh_daemon *daemon, rh_http_exchange *exchange, const char *id, rh_page_answer *answer) {
@@ -126,6 +190,7 @@ void rh_page_model(rh_daemon *daemon, rh_http_exchange *exchange, const char *id
   rh_resolution found;
   rh_error error = {0};
   rh_status status = rh_manager_resolve(daemon->manager, path + strlen("/v1/models/"), &found, &error);
+  if (status != RH_OK && put_other(daemon, path + strlen("/v1/models/"), &answer->body)) return;
   if (status != RH_OK) {
     answer->status = rh_api_http_status(status);
     if (rh_api_error_body(path, id, &error, &answer->body) != RH_OK) answer->body.failed = true;

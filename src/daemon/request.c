@@ -65,7 +65,7 @@ static rh_step step_admit(rh_call *call) {
 
 // A label of a metric must not be a rule's free text with numbers in it.
 static const char *selection_label(const rh_way *way) {
-  if (way->experiment.experiment != NULL) return "experiment";
+  if (way->experiment[0] != '\0') return "experiment";
   if (!way->routed) return way->reason;
   return way->rule >= 0 ? "rule" : rh_strategy_name(way->strategy);
 }
@@ -81,9 +81,9 @@ static rh_step step_route(rh_call *call) {
   }
   call->way = way;
   call->meta.route_reason = way->reason;
-  if (way->experiment.experiment != NULL) {
-    call->meta.experiment = rh_experiment_name(way->experiment.experiment);
-    call->meta.arm = way->experiment.arm_name;
+  if (way->experiment[0] != '\0') {
+    call->meta.experiment = way->experiment;
+    call->meta.arm = way->arm;
   }
   rh_way_describe_first(call->daemon->gateway, way, &call->facts);
   rh_answer_note_member(call);
@@ -179,6 +179,7 @@ void rh_call_stop_work(rh_call *call) {
   rh_follower *follower = call->follower;
   call->follower = NULL;
   if (follower == NULL) return;
+  if (!call->whole) (void)rh_follower_pass_lead(follower);
   call->facts = *rh_follower_facts(follower);
   if (!rh_follower_leads(follower)) call->facts.cost_usd = 0;
   rh_follower_leave(follower);

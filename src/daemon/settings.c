@@ -183,6 +183,7 @@ void rh_configuration_free(rh_configuration *conf) {
   rh_config_release(rh_settings_table, rh_settings_table_count, &conf->settings);
   rh_catalogue_free(conf->catalogue);
   rh_catalogue_free(conf->configured);
+  json_decref(conf->models);
   json_decref(conf->aliases);
   json_decref(conf->known);
   rh_gateway_config_free(conf->gateway);

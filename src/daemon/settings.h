@@ -58,6 +58,7 @@ typedef struct rh_configuration {
   rh_setting_origin *origins;  // one per row of the table
   rh_catalogue *catalogue;     // of the configuration and of models_dir; the store has more
   rh_catalogue *configured;    // those of the configuration and the flags alone
+  json_t *models;              // "models" of the file: what each says itself; NULL = none
   json_t *aliases;             // {"fast": "name:version"} of the file; NULL = none
   json_t *known;               // "catalogue" of the file; NULL = none
   rh_gateway_config *gateway;  // providers, routing, prices, keys, experiments
@@ -78,6 +79,9 @@ void rh_configuration_free(rh_configuration *configuration);
 // be shared and change while nobody looks, so this stops no server; `config check` asks. RH_INVALID: no, but there is one
 // of a similar name; RH_NOT_FOUND: no.
 rh_status rh_configuration_check_default(const rh_configuration *configuration, rh_error *error) RH_MUST_CHECK;
+
+// Does the listener's address let in programs of this machine alone?
+bool rh_settings_listens_here(const rh_settings *settings);
 
 // The keep_alive setting: ns; UINT64_MAX = for ever.
 uint64_t rh_settings_keep_alive_ns(const rh_settings *settings);

@@ -21,7 +21,7 @@
 #define MODEL_FLAGS_MAX 256
 
 // Variables of the project that are no setting: the configuration's own place, the build's folders, the client's
-// server, and what a pull obeys.
+// server and key, and what a pull obeys.
 static const char *const other_variables[] = {"ROUNDHOUSE_CONFIG",
                                               "ROUNDHOUSE_CACHE",
                                               "ROUNDHOUSE_LLAMA_DIR",
@@ -29,6 +29,7 @@ static const char *const other_variables[] = {"ROUNDHOUSE_CONFIG",
                                               "ROUNDHOUSE_ORT_PLUGINS",
                                               "ROUNDHOUSE_PROVIDERS",
                                               "ROUNDHOUSE_SERVER",
+                                              "ROUNDHOUSE_API_KEY",
                                               "ROUNDHOUSE_PIP",
                                               "ROUNDHOUSE_CONVERT",
                                               "ROUNDHOUSE_CPU_FEATURES",

@@ -53,6 +53,7 @@ rh_status rh_settings_apply_models(rh_configuration *conf, const json_t *root, c
   json_t *models = NULL;
   rh_status status = rh_json_get_object(root, "", "models", &models, error);
   if (status != RH_OK || models == NULL) return status;
+  conf->models = json_incref(models);
   const char *name;
   json_t *value;
   json_object_foreach(models, name, value) {
@@ -147,7 +148,7 @@ rh_status rh_settings_check(const rh_configuration *conf, rh_error *error) {
   }
   int64_t ns = 0;
   rh_error inner = {0};
-  if (rh_keep_alive_parse(settings->keep_alive, &ns, &inner) == RH_OK) return RH_OK;
+  if (rh_keep_alive_parse(settings->keep_alive, &ns, &inner) == RH_OK) return rh_engine_options_check(conf, error);
   return rh_fail_param(error, RH_INVALID, "keep_alive", "keep_alive: %s", inner.message);
 }
 

@@ -17,6 +17,10 @@ rh_status rh_settings_apply_models(rh_configuration *conf, const json_t *root, c
                                    rh_error *error) RH_MUST_CHECK;
 // "aliases" and "catalogue".
 rh_status rh_settings_apply_names(rh_configuration *conf, const json_t *root, rh_error *error) RH_MUST_CHECK;
+// What providers of this machine's own models say of engines: is it sound; and into the options of a model, but for what its own
+// configuration says.
+rh_status rh_engine_options_check(const rh_configuration *conf, rh_error *error) RH_MUST_CHECK;
+void rh_engine_options_apply(const rh_configuration *conf, rh_model_spec *spec);
 // What one setting alone cannot show.
 rh_status rh_settings_check(const rh_configuration *conf, rh_error *error) RH_MUST_CHECK;
 

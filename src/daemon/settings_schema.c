@@ -23,8 +23,8 @@ static json_t *model_schema(void) {
     (void)key;
     json_object_del(property, "default");
   }
-  int failed =
-      json_object_set_new(json_object_get(properties, "engine"), "enum", json_pack("[sss]", "", "llama", "fake"));
+  int failed = json_object_set_new(json_object_get(properties, "engine"), "enum",
+                                   json_pack("[ssss]", "", "llama", "onnx", "fake"));
   failed |= allow_seconds(json_object_get(properties, "keep_alive"));
   failed |= json_object_set_new(schema, "required", json_pack("[s]", "path"));
   if (failed == 0) return schema;

@@ -52,9 +52,9 @@ static void add_record(rh_gateway *gateway, const rh_finished *finished) {
   copy(record.operation, sizeof record.operation, finished->operation);
   copy(record.outcome, sizeof record.outcome, finished->outcome);
   copy(record.cache, sizeof record.cache, finished->cache);
-  if (finished->way != NULL && finished->way->experiment.experiment != NULL) {
-    copy(record.experiment, sizeof record.experiment, rh_experiment_name(finished->way->experiment.experiment));
-    copy(record.arm, sizeof record.arm, finished->way->experiment.arm_name);
+  if (finished->way != NULL) {
+    copy(record.experiment, sizeof record.experiment, finished->way->experiment);
+    copy(record.arm, sizeof record.arm, finished->way->arm);
   }
   rh_ledger_add(gateway->ledger, &record);
 }
@@ -75,12 +75,11 @@ static json_t *choice(const rh_finished *finished) {
   for (size_t i = 0; i < way->count; i++) {
     json_array_append_new(members, json_sprintf("%s/%s", way->seats[i]->provider, way->seats[i]->model));
   }
-  const rh_assignment *part = &way->experiment;
+  bool part = way->experiment[0] != '\0';
   return json_pack("{s:o,s:s,s:i,s:b,s:f,s:s,s:s?,s:s?}", "members", members, "reason", way->reason, "rule", way->rule,
                    "routed", (int)way->routed, "confidence", way->confidence, "strategy",
-                   way->routed ? rh_strategy_name(way->strategy) : "named", "experiment",
-                   part->experiment != NULL ? rh_experiment_name(part->experiment) : NULL, "arm",
-                   part->experiment != NULL ? part->arm_name : NULL);
+                   way->routed ? rh_strategy_name(way->strategy) : "named", "experiment", part ? way->experiment : NULL,
+                   "arm", part ? way->arm : NULL);
 }
 
 static void log_decision(rh_gateway *gateway, const rh_finished *finished) {
@@ -109,9 +108,10 @@ static void log_decision(rh_gateway *gateway, const rh_finished *finished) {
 // --- experiments ---------------------------------------------------------------------------------------------------
 
 static void record_outcome(rh_gateway *gateway, const rh_finished *finished) {
-  const rh_assignment *part = &finished->way->experiment;
+  const rh_way *way = finished->way;
   rh_outcome outcome = {
-      .failed = finished->failed,
+      // What another model answered in its place is no success of the arm.
+      .failed = finished->failed || finished->facts->attempts > 1,
       .latency_ms = finished->latency_ms,
       .first_token_ms = finished->first_token_ms,
       .cost_usd = finished->cost_usd,
@@ -119,11 +119,11 @@ static void record_outcome(rh_gateway *gateway, const rh_finished *finished) {
   };
   char why[256] = "";
   gateway->experiments_changed = true;
-  bool stopped = rh_experiment_record(gateway->experiments, rh_experiment_name(part->experiment), part->arm_name,
-                                      &outcome, rh_clock_wall_s(), why);
+  bool stopped =
+      rh_experiment_record(gateway->experiments, way->experiment, way->arm, &outcome, rh_clock_wall_s(), why);
   if (!stopped) return;
-  RH_LOG(RH_LOG_WARN, "an experiment's arm was stopped", rh_log_str("experiment", rh_experiment_name(part->experiment)),
-         rh_log_str("arm", part->arm_name), rh_log_str("why", why));
+  RH_LOG(RH_LOG_WARN, "an experiment's arm was stopped", rh_log_str("experiment", way->experiment),
+         rh_log_str("arm", way->arm), rh_log_str("why", why));
   rh_gateway_keep_experiments(gateway);
 }
 
@@ -139,8 +139,7 @@ void rh_gateway_account(rh_gateway *gateway, const rh_finished *finished) {
   }
   // A client that left, or asked what cannot be, says nothing about a model; a cached answer neither.
   bool telling = finished->facts != NULL && strcmp(finished->outcome, "cancelled") != 0;
-  if (finished->way != NULL && finished->way->experiment.experiment != NULL && telling)
-    record_outcome(gateway, finished);
+  if (finished->way != NULL && finished->way->experiment[0] != '\0' && telling) record_outcome(gateway, finished);
   if (gateway->ledger == NULL) return;
   add_record(gateway, finished);
   if (rh_ledger_logs_decisions(gateway->ledger)) log_decision(gateway, finished);

@@ -18,22 +18,10 @@
 
 static const bool another_may_do[RH_STATUS_COUNT] = {
     // What we understood and one member finds wrong may be a thing that only this member cannot do.
-    [RH_INVALID] = true,
-    [RH_NOT_FOUND] = true,
-    [RH_UNSUPPORTED] = true,
-    [RH_CONTEXT_OVERFLOW] = true,
-    [RH_QUEUE_FULL] = true,
-    [RH_DEADLINE] = true,
-    [RH_UNAVAILABLE] = true,
-    [RH_LOAD_FAILED] = true,
-    [RH_PROTOCOL] = true,
-    [RH_NO_MEMORY] = true,
-    [RH_IO] = true,
-    [RH_OFFLINE] = true,
-    [RH_NO_ROOM] = true,
-    [RH_HARDWARE] = true,
-    [RH_LIMITED] = true,
-    [RH_UPSTREAM] = true,
+    [RH_INVALID] = true,    [RH_NOT_FOUND] = true, [RH_UNSUPPORTED] = true, [RH_CONTEXT_OVERFLOW] = true,
+    [RH_QUEUE_FULL] = true, [RH_DEADLINE] = true,  [RH_UNAVAILABLE] = true, [RH_LOAD_FAILED] = true,
+    [RH_PROTOCOL] = true,   [RH_NO_MEMORY] = true, [RH_IO] = true,          [RH_OFFLINE] = true,
+    [RH_NO_ROOM] = true,    [RH_HARDWARE] = true,  [RH_LIMITED] = true,     [RH_UPSTREAM] = true,
     [RH_INTERNAL] = true,
 };
 
@@ -156,7 +144,7 @@ void rh_try_on_next(void *ctx) {
 void rh_try_on_late(void *ctx) {
   rh_work *work = ctx;
   // Slow is better than nothing: without anybody to go to, this one is waited for.
-  if (!rh_try_may_follow(work, RH_DEADLINE) || !rh_retry_budget_has(&work->gateway->budget)) return;
+  if (!rh_try_may_follow(work, RH_DEADLINE) || !rh_retry_budget_has(&work->gateway->budget, 1)) return;
   rh_error error;
   (void)rh_fail(&error, RH_DEADLINE, "it said nothing for %.1f s", rh_ns_to_s(rh_clock_now_ns() - work->attempt_ns));
   work->inside++;
@@ -263,9 +251,12 @@ static rh_verdict on_event(void *ctx, const rh_event *event) {
 // --- beginning -----------------------------------------------------------------------------------------------------
 
 static rh_status begin_local_part(rh_work *work, rh_work_part *part, rh_error *error) {
+  uint64_t deadline = work->options.deadline_ns;
+  uint64_t own = work->attempt_ns + work->seat->timeout_ns;
+  if (work->seat->timeout_ns != 0 && (deadline == 0 || own < deadline)) deadline = own;
   rh_job_options options = {
       .priority = work->options.priority,
-      .deadline_ns = work->options.deadline_ns,
+      .deadline_ns = deadline,
       .choice = part->index,
       .buffered = !work->stream,
   };
@@ -275,7 +266,10 @@ static rh_status begin_local_part(rh_work *work, rh_work_part *part, rh_error *e
 
 static bool may_retry(void *ctx) {
   rh_work *work = ctx;
-  return rh_retry_budget_spend(&work->gateway->budget);
+  rh_retry_budget *budget = &work->gateway->budget;
+  // Somebody else is worth more than the same one again: what is left of the budget is kept for that.
+  if (rh_try_may_follow(work, RH_UPSTREAM) && !rh_retry_budget_has(budget, 2)) return false;
+  return rh_retry_budget_spend(budget);
 }
 
 static rh_status begin_remote_part(rh_work *work, rh_work_part *part, rh_error *error) {
@@ -346,6 +340,11 @@ static rh_status begin_at(rh_work *work, rh_error *error) {
   work->facts.usage = (rh_usage){0};
   for (size_t i = 0; i < work->part_count; i++) prepare_part(work, &work->parts[i]);
   work->facts.attempts++;
+  // The router left these out. Whatever comes to be wrong there, nothing leaves from here.
+  if (work->options.local_only && !rh_seat_local(seat)) {
+    return rh_fail_param(error, RH_FORBIDDEN, "model", "%s/%s is not on this machine, which the request must not leave",
+                         seat->provider, seat->model);
+  }
   if (!rh_breaker_admits(&seat->stats, now) && rh_try_has_next(work)) {
     return rh_fail(error, RH_UNAVAILABLE, "%s/%s failed lately and is left alone for a while", seat->provider,
                    seat->model);

@@ -11,10 +11,10 @@ void rh_retry_budget_earn(rh_retry_budget *budget, double share) {
   if (budget->tokens > FREE_MAX) budget->tokens = FREE_MAX;
 }
 
-bool rh_retry_budget_has(const rh_retry_budget *budget) { return budget->tokens >= 1; }
+bool rh_retry_budget_has(const rh_retry_budget *budget, double attempts) { return budget->tokens >= attempts; }
 
 bool rh_retry_budget_spend(rh_retry_budget *budget) {
-  if (!rh_retry_budget_has(budget)) return false;
+  if (!rh_retry_budget_has(budget, 1)) return false;
   budget->tokens -= 1;
   return true;
 }

@@ -55,6 +55,37 @@ bool rh_gateway_config_resolve(void *ctx, const char *provider, const char *word
   return provider != NULL && strcmp(provider, "local") == 0;
 }
 
+// "phi" means "phi:latest" too.
+static bool means_model(const char *word, const char *model) {
+  size_t length = strlen(word);
+  return strncmp(word, model, length) == 0 && (model[length] == '\0' || strcmp(model + length, ":latest") == 0);
+}
+
+static bool lists_model(const rh_provider_spec *spec, const json_t *aliases, const char *model) {
+  for (size_t i = 0; i < spec->model_count; i++) {
+    const char *target = json_string_value(json_object_get(aliases, spec->models[i].model));
+    if (means_model(spec->models[i].model, model) || (target != NULL && means_model(target, model))) return true;
+  }
+  return false;
+}
+
+static bool runs_engine(const rh_provider_spec *spec, const char *engine) {
+  const char *wanted = strcmp(spec->type, "gguf") == 0 ? "llama" : spec->type;
+  return engine != NULL && (strcmp(wanted, "local") == 0 || strcmp(wanted, engine) == 0);
+}
+
+const rh_provider_spec *rh_gateway_config_home(const rh_gateway_config *config, const json_t *aliases,
+                                               const char *model, const char *engine) {
+  const rh_provider_spec *home = NULL;
+  for (size_t i = 0; i < config->provider_count; i++) {
+    const rh_provider_spec *spec = &config->providers[i];
+    if (!spec->in_process) continue;
+    if (lists_model(spec, aliases, model)) return spec;
+    if (home == NULL && runs_engine(spec, engine)) home = spec;
+  }
+  return home;
+}
+
 static rh_status parse_policy(rh_gateway_config *config, const json_t *root, rh_error *error) {
   const char *names[RH_PROVIDERS_MAX + 2];
   size_t count = 0;

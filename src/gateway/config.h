@@ -72,6 +72,10 @@ void rh_gateway_config_free(rh_gateway_config *config);
 // A rh_route_resolver over the configuration alone; `ctx` is the rh_gateway_config.
 bool rh_gateway_config_resolve(void *ctx, const char *provider, const char *word, const char **member_provider,
                                const char **member_model);
+// The in_process provider that a model of this machine belongs to: the one that lists it (`aliases`: {"other": "name"}, may be NULL),
+// else one of the model's engine (NULL = unknown). NULL = none.
+const rh_provider_spec *rh_gateway_config_home(const rh_gateway_config *config, const json_t *aliases,
+                                               const char *model, const char *engine);
 // The keys of roundhouse.json that are the gateway's, NULL-terminated; and their part of the JSON Schema (properties, new ref).
 extern const char *const rh_gateway_config_keys[];
 json_t *rh_gateway_config_schema(void);

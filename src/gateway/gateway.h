@@ -45,8 +45,6 @@ rh_ledger *rh_gateway_ledger(const rh_gateway *gateway);
 rh_prices *rh_gateway_prices(const rh_gateway *gateway);
 rh_experiments *rh_gateway_experiments(const rh_gateway *gateway);
 void rh_gateway_keep_experiments(rh_gateway *gateway);  // after a change: writes them to the state database
-// Copies of requests that run for it now and hold it. Calls that take part hold it too: count both before removing it.
-size_t rh_gateway_shadows_in(const rh_gateway *gateway, const rh_experiment *experiment);
 rh_redis *rh_gateway_redis(const rh_gateway *gateway);  // NULL = none is configured
 rh_policy *rh_gateway_policy(const rh_gateway *gateway);
 

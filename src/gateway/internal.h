@@ -28,6 +28,7 @@ struct rh_seat {
   const rh_provider_spec *spec;  // of the remote one
   bool listed;                   // in the configuration: a candidate of every routed request
   bool priced;
+  uint64_t timeout_ns;  // of one attempt at a worker of ours; 0 = the request's own
   rh_price price;
   rh_route_stats stats;
   double cost_usd;                      // of all it answered
@@ -99,7 +100,7 @@ rh_status rh_way_ask(rh_gateway *gateway, const rh_request *request, const rh_ca
 
 // budget.c
 void rh_retry_budget_earn(rh_retry_budget *budget, double share);  // a request came
-bool rh_retry_budget_has(const rh_retry_budget *budget);
+bool rh_retry_budget_has(const rh_retry_budget *budget, double attempts);
 bool rh_retry_budget_spend(rh_retry_budget *budget);  // false: no further attempt
 
 // --- work ----------------------------------------------------------------------------------------------------------
@@ -112,10 +113,10 @@ struct rh_follower {
   bool stream;      // its client sees events at once
   bool live;        // it has had everything so far
   bool waiting;     // its sink said WAIT
-  bool seen;        // its client sees events at once and has seen something
   bool leads;
   unsigned busy;  // depth of its sink's calls: must not be freed
   rh_deferred catch_up;
+  bool seen[];  // of each part: its client sees events at once and has seen something
 };
 
 typedef struct rh_work_part {

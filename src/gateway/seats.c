@@ -65,6 +65,12 @@ static rh_seat *new_seat(const rh_gateway *gateway, const char *provider, const 
   }
   if (gateway->providers != NULL) seat->remote = rh_providers_find(gateway->providers, provider);
   if (seat->remote != NULL) seat->spec = rh_provider_get_spec(seat->remote);
+  if (seat->remote == NULL) {
+    const rh_served *served = rh_manager_peek(gateway->manager, model);
+    const rh_provider_spec *home =
+        rh_gateway_config_home(gateway->config, NULL, model, served != NULL ? rh_served_spec(served)->engine : NULL);
+    seat->timeout_ns = home != NULL ? home->total_timeout_ns : 0;
+  }
   // What runs on this machine costs nothing that we could count.
   seat->priced = seat->remote == NULL || rh_prices_find(gateway->config->prices, provider, model, &seat->price);
   rh_route_stats_init(&seat->stats);
@@ -209,16 +215,38 @@ static void add_member(rh_gateway *gateway, rh_seat *seat, const rh_served *serv
   gateway->member_seats[gateway->member_count++] = seat;
 }
 
+// Where nothing else decides, the first member is taken: default_model, or the "default" of a provider of this machine's models.
+static const rh_served *find_first(const rh_gateway *gateway) {
+  rh_resolution usual;
+  if (rh_manager_count(gateway->manager) == 0) return NULL;
+  bool named = rh_manager_resolve(gateway->manager, "", &usual, NULL) == RH_OK &&
+               strcmp(usual.reason, RH_REASON_DEFAULT_MODEL) == 0;
+  if (named) return usual.served;
+  for (size_t i = 0; i < gateway->config->provider_count; i++) {
+    const rh_provider_spec *spec = &gateway->config->providers[i];
+    const char *model = spec->in_process && spec->enabled ? rh_provider_spec_model(spec, NULL) : NULL;
+    const rh_served *served = model != NULL ? rh_manager_peek(gateway->manager, model) : NULL;
+    if (served != NULL) return served;
+  }
+  return NULL;
+}
+
+static void add_local(rh_gateway *gateway, const rh_served *served, const rh_seat *also, uint64_t now_ns) {
+  rh_seat *seat = rh_seat_find(gateway, "local", rh_served_spec(served)->name);
+  if (seat != NULL && seat != also) add_member(gateway, seat, served, now_ns);
+}
+
 rh_status rh_seats_snapshot(rh_gateway *gateway, rh_seat *also, uint64_t now_ns, rh_error *error) {
   size_t local = rh_manager_count(gateway->manager);
   rh_status status = make_room(gateway, gateway->seat_count + 2 * local + 1, error);
   if (status != RH_OK) return status;
   gateway->member_count = 0;
   if (also != NULL) add_member(gateway, also, find_served(gateway, also), now_ns);
+  const rh_served *first = find_first(gateway);
+  if (first != NULL) add_local(gateway, first, also, now_ns);
   for (size_t i = 0; i < local; i++) {
     const rh_served *served = rh_manager_at(gateway->manager, i);
-    rh_seat *seat = rh_seat_find(gateway, "local", rh_served_spec(served)->name);
-    if (seat != NULL && seat != also) add_member(gateway, seat, served, now_ns);
+    if (served != first) add_local(gateway, served, also, now_ns);
   }
   for (size_t i = 0; i < gateway->seat_count; i++) {
     rh_seat *seat = gateway->seats[i];

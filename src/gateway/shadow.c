@@ -81,7 +81,7 @@ static void begin_shadow(rh_gateway *gateway, rh_asked *asked, const rh_caller *
   copy->begun_ns = rh_clock_now_ns();
   copy->wall_ms = rh_clock_wall_s() * 1000;
   rh_list_push_back(&gateway->shadows, &copy->node);
-  const rh_experiment *experiment = way->experiment.experiment;
+  const rh_experiment *experiment = rh_experiment_find(gateway->experiments, way->experiment);
   rh_request wanted = asked->request;
   wanted.model = rh_experiment_arm_model(experiment, arm);
   rh_work_options options = {
@@ -94,29 +94,20 @@ static void begin_shadow(rh_gateway *gateway, rh_asked *asked, const rh_caller *
   bool good = rh_way_for_arm(gateway, &wanted, caller, &copy->way, &ignored) == RH_OK;
   if (good) {
     copy->way.count = 1;  // an arm is measured by itself
-    copy->way.experiment = way->experiment;
-    copy->way.experiment.arm = arm;
-    copy->way.experiment.arm_name = rh_experiment_arm_name(experiment, arm);
-    copy->way.experiment.shadow_count = 0;
+    copy->way.features.model = asked->request.model;
+    memcpy(copy->way.experiment, way->experiment, sizeof copy->way.experiment);
+    (void)rh_text_copy(copy->way.arm, sizeof copy->way.arm, rh_experiment_arm_name(experiment, arm));
     good = rh_work_start(gateway, asked, &copy->way, &options, &sink, false, &copy->follower, &ignored) == RH_OK;
   }
   if (!good) free_shadow(copy);
 }
 
 void rh_gateway_begin_shadows(rh_gateway *gateway, rh_asked *asked, const rh_caller *caller, const rh_way *way) {
-  const rh_assignment *part = &way->experiment;
-  if (part->experiment == NULL) return;
-  for (size_t i = 0; i < part->shadow_count && gateway->shadows.count < SHADOWS_MAX; i++) {
-    begin_shadow(gateway, asked, caller, way, part->shadows[i]);
+  // It may have been removed since the request was routed.
+  if (way->shadow_count == 0 || rh_experiment_find(gateway->experiments, way->experiment) == NULL) return;
+  for (size_t i = 0; i < way->shadow_count && gateway->shadows.count < SHADOWS_MAX; i++) {
+    begin_shadow(gateway, asked, caller, way, way->shadows[i]);
   }
-}
-
-size_t rh_gateway_shadows_in(const rh_gateway *gateway, const rh_experiment *experiment) {
-  size_t count = 0;
-  rh_list_each(&gateway->shadows, node) {
-    if (rh_list_entry(node, shadow, node)->way.experiment.experiment == experiment) count++;
-  }
-  return count;
 }
 
 void rh_shadows_end(rh_gateway *gateway) {

@@ -4,6 +4,7 @@
 //
 // A request that names a model of this machine, while nothing is configured that could change that, takes the short way: no
 // snapshot, no decision. Loop thread only; keeps nothing.
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -208,6 +209,18 @@ static void add_seat(const rh_gateway *gateway, const rh_caller *caller, rh_seat
   if (may_use(caller, seat)) out->seats[out->count++] = seat;
 }
 
+// A provider that asked to be left alone is no fault of ours: who named it hears for how long.
+static rh_status tell_rest(const meaning *means, rh_status status, rh_error *error) {
+  const rh_seat *seat = means->kind == NAME_SEAT ? means->seat : NULL;
+  uint64_t until = seat != NULL && seat->remote != NULL ? rh_provider_resting_until_ns(seat->remote) : 0;
+  uint64_t now = rh_clock_now_ns();
+  if (status != RH_UNAVAILABLE || until <= now) return status;
+  status = rh_fail(error, RH_LIMITED, "the provider \"%s\" asked to be left alone for %.0f more seconds",
+                   seat->provider, ceil(rh_ns_to_s(until - now)));
+  if (error != NULL) error->retry_after_ms = (uint32_t)((until - now) / RH_NS_PER_MS + 1);
+  return status;
+}
+
 static rh_status long_way(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, const meaning *means,
                           const char *name, rh_way *out, rh_error *error) {
   char label[RH_PROVIDER_NAME_MAX + RH_MODEL_NAME_MAX + 2];
@@ -223,7 +236,7 @@ static rh_status long_way(rh_gateway *gateway, const rh_request *request, const 
     rh_gateway_resolve_names(gateway);
     status = rh_route_decide(gateway->config->policy, &question, &plan, error);
   }
-  if (status != RH_OK) return status;
+  if (status != RH_OK) return tell_rest(means, status, error);
   for (size_t i = 0; i < plan.count; i++) add_seat(gateway, caller, gateway->member_seats[plan.entries[i].member], out);
   if (out->count == 0)
     return forbid_model(caller, plan.count > 0 ? gateway->members[plan.entries[0].member].model : "", error);
@@ -237,12 +250,13 @@ static rh_status long_way(rh_gateway *gateway, const rh_request *request, const 
   return RH_OK;
 }
 
-static void take_part(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, rh_way *out) {
+static void take_part(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, rh_assignment *out) {
+  *out = (rh_assignment){0};
   if (rh_experiments_count(gateway->experiments) == 0) return;
   const char *name = is_open_name(request->model) ? "auto" : request->model;
   uint64_t chance = (uint64_t)rh_gateway_chance(gateway) << 32 | rh_gateway_chance(gateway);
   rh_experiment_assign(gateway->experiments, name, caller->key != NULL ? caller->key->id : NULL, request->session,
-                       chance, &out->experiment);
+                       chance, out);
 }
 
 rh_status rh_way_for_arm(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, rh_way *out,
@@ -256,29 +270,30 @@ rh_status rh_way_for_arm(rh_gateway *gateway, const rh_request *request, const r
 }
 
 // The arm's model in place of the asked one; the reason says so.
-static rh_status experiment_way(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, rh_way *out) {
-  rh_assignment part = out->experiment;
+static rh_status experiment_way(rh_gateway *gateway, const rh_request *request, const rh_caller *caller,
+                                const rh_assignment *part, rh_way *out) {
   rh_request wanted = *request;
-  wanted.model = part.model;
+  wanted.model = part->model;
   rh_error ignored = {0};
   rh_status status = rh_way_for_arm(gateway, &wanted, caller, out, &ignored);
   if (status != RH_OK) return status;
-  out->experiment = part;
-  (void)snprintf(out->reason, sizeof out->reason, "experiment %s, arm %s", rh_experiment_name(part.experiment),
-                 part.arm_name);
+  out->features.model = request->model;  // the arm's name goes with the experiment
+  (void)rh_text_copy(out->experiment, sizeof out->experiment, rh_experiment_name(part->experiment));
+  (void)rh_text_copy(out->arm, sizeof out->arm, part->arm_name);
+  memcpy(out->shadows, part->shadows, sizeof out->shadows);
+  out->shadow_count = part->shadow_count;
+  (void)snprintf(out->reason, sizeof out->reason, "experiment %s, arm %s", out->experiment, out->arm);
   return RH_OK;
 }
 
 rh_status rh_gateway_find_way(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, rh_way *out,
                               rh_error *error) {
   meaning means;
+  rh_assignment part;
+  take_part(gateway, request, caller, &part);
+  // An arm that cannot serve must not cost the request: it takes part no longer.
+  if (part.experiment != NULL && experiment_way(gateway, request, caller, &part, out) == RH_OK) return RH_OK;
   memset(out, 0, sizeof *out);
-  take_part(gateway, request, caller, out);
-  if (out->experiment.experiment != NULL) {
-    if (experiment_way(gateway, request, caller, out) == RH_OK) return RH_OK;
-    // An arm that cannot serve must not cost the request; it takes part no longer.
-    memset(out, 0, sizeof *out);
-  }
   rh_status status = find_meaning(gateway, request->model, &means, error);
   if (status != RH_OK) return status;
   bool plain = means.kind == NAME_LOCAL && !rh_policy_is_set(gateway->config->policy);

@@ -53,8 +53,9 @@ static void let_go(rh_follower *follower) {
 static void give(rh_follower *follower, const rh_event *event) {
   rh_event again = {.kind = RH_EVENT_ERROR, .choice = event->choice};
   follower->busy++;
-  if (is_said(event) && follower->stream) follower->work->passed = follower->seen = true;
-  if (event->kind == RH_EVENT_START && follower->seen) {
+  assert(event->choice < follower->work->part_count);
+  if (is_said(event) && follower->stream) follower->work->passed = follower->seen[event->choice] = true;
+  if (event->kind == RH_EVENT_START && follower->seen[event->choice]) {
     // It joined work whose own client sees nothing before the end, so its beginning may be taken back.
     (void)rh_fail(&again.as.error, RH_UNAVAILABLE, "the model was lost in the middle of this answer; ask again");
     event = &again;
@@ -182,6 +183,19 @@ const rh_work_facts *rh_follower_facts(const rh_follower *follower) { return &fo
 
 bool rh_follower_leads(const rh_follower *follower) { return follower->leads; }
 
+bool rh_follower_pass_lead(rh_follower *follower) {
+  rh_work *work = follower->work;
+  if (!follower->leads || work->over) return false;
+  rh_list_each(&work->followers, node) {
+    rh_follower *other = rh_list_entry(node, rh_follower, node);
+    if (other == follower) continue;
+    follower->leads = false;
+    other->leads = true;
+    return true;
+  }
+  return false;
+}
+
 // --- the end -------------------------------------------------------------------------------------------------------
 
 static void free_work(rh_work *work) {
@@ -252,6 +266,7 @@ static void fill_run(rh_work *work, size_t index) {
       .infer = request->infer,
       .extras = request->extras,
       .request_id = request->id,
+      .local_only = work->options.local_only,
   };
   if (request->infer == NULL) part->run.prompt = request->prompts[index / choices];
   // Several answers to one prompt under one seed would all be the same text.
@@ -259,7 +274,7 @@ static void fill_run(rh_work *work, size_t index) {
 }
 
 static rh_follower *new_follower(rh_work *work, const rh_sink *sink, bool stream) {
-  rh_follower *follower = calloc(1, sizeof *follower);
+  rh_follower *follower = calloc(1, sizeof *follower + work->part_count * sizeof *follower->seen);
   if (follower == NULL) return NULL;
   follower->work = work;
   follower->sink = *sink;

@@ -39,7 +39,10 @@ typedef struct rh_way {
   double cascade_min;    // an answer less sure than this is not taken ...
   size_t cascade_count;  // ... from so many seats from the front, but the last of them
   rh_strategy strategy;
-  rh_assignment experiment;  // its members NULL = none
+  // The experiment it takes part in, by name, because it may be removed meanwhile; "" = none.
+  char experiment[RH_EXPERIMENT_NAME_MAX + 1], arm[RH_EXPERIMENT_NAME_MAX + 1];
+  size_t shadows[RH_ARMS_MAX];  // arms that get a copy
+  size_t shadow_count;
 } rh_way;
 
 // Which members may answer, in order. Errors as rh_route_decide and rh_manager_resolve.
@@ -86,7 +89,9 @@ void rh_follower_resume(rh_follower *follower);  // after RH_WAIT
 // The sink is never called again. After the final event it must be called as well (it frees the follower).
 void rh_follower_leave(rh_follower *follower);
 const rh_work_facts *rh_follower_facts(const rh_follower *follower);
-bool rh_follower_leads(const rh_follower *follower);  // it began the work: the cost is its own
+bool rh_follower_leads(const rh_follower *follower);  // the cost is its own: it began the work, or took the lead over
+// Before one leaves that has not had the whole answer: whoever came next bears the cost. False: it leads not, or is the last one.
+bool rh_follower_pass_lead(rh_follower *follower);
 
 // Copies of a request for the other arms of its shadow experiment, if it takes part in one. Nobody waits for them; they are bounded
 // in number and never leave this machine when the request must not.

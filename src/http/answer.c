@@ -45,6 +45,23 @@ const char *rh_http_header(const rh_http_exchange *exchange, const char *name) {
   return find(exchange, MHD_HEADER_KIND, name);
 }
 
+typedef struct last_header {
+  const char *name, *value;
+} last_header;
+
+static enum MHD_Result look_at(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value) {
+  last_header *last = ctx;
+  (void)kind;
+  if (strcasecmp(name, last->name) == 0) last->value = value != NULL ? value : "";
+  return MHD_YES;
+}
+
+const char *rh_http_last_header(const rh_http_exchange *exchange, const char *name) {
+  last_header last = {.name = name};
+  (void)MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, look_at, &last);
+  return last.value;
+}
+
 const char *rh_http_body(const rh_http_exchange *exchange, size_t *length) {
   *length = exchange->body.length;
   return rh_dynbuf_data(&exchange->body);

@@ -53,6 +53,7 @@ const char *rh_http_method(const rh_http_exchange *exchange);
 const char *rh_http_path(const rh_http_exchange *exchange);                      // decoded, without the query
 const char *rh_http_query(const rh_http_exchange *exchange, const char *name);   // NULL when absent
 const char *rh_http_header(const rh_http_exchange *exchange, const char *name);  // NULL when absent; any case
+const char *rh_http_last_header(const rh_http_exchange *exchange, const char *name);  // of several lines of that name
 const char *rh_http_body(const rh_http_exchange *exchange, size_t *length);
 uint64_t rh_http_received_ns(const rh_http_exchange *exchange);  // when the headers were complete
 // The client's numeric address ("127.0.0.1", "::1"); "" when the system does not say.

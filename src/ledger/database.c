@@ -137,7 +137,9 @@ static rh_status set_up(rh_database *database, rh_error *error) {
   rh_database_set_patience(database, OPEN_PATIENCE_MS);
   (void)sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
   (void)sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-  rh_status status = set_journal(database, error);
+  // Before anything is written: what is not ours stays as it is.
+  rh_status status = rh_schema_check(database, error);
+  if (status == RH_OK) status = set_journal(database, error);
   if (status != RH_OK) return status;
   status = rh_database_run(database,
                            "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY;"

@@ -96,6 +96,16 @@ static rh_status update(rh_database *database, rh_error *error) {
   return rh_database_run(database, pragmas, error);
 }
 
+rh_status rh_schema_check(rh_database *database, rh_error *error) {
+  int version = 0;
+  // In one transaction: another process may be making the tables at this moment.
+  rh_status status = rh_database_run(database, "BEGIN", error);
+  if (status != RH_OK) return status;
+  status = read_number(database, "PRAGMA user_version", &version, error);
+  if (status == RH_OK) status = check_ours(database, version, error);
+  return rh_database_end(database, status, error);
+}
+
 rh_status rh_schema_update(rh_database *database, rh_error *error) {
   int version = 0;
   rh_status status = read_number(database, "PRAGMA user_version", &version, error);

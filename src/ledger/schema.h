@@ -12,6 +12,8 @@
 
 // The version that this build writes.
 int rh_schema_version(void);
+// Is it ours, and not newer than this build? Changes nothing. Errors as rh_schema_update's.
+rh_status rh_schema_check(rh_database *database, rh_error *error) RH_MUST_CHECK;
 // Brings an open file up to that version in one transaction. RH_UNSUPPORTED: it is newer; RH_INVALID: it is not ours.
 rh_status rh_schema_update(rh_database *database, rh_error *error) RH_MUST_CHECK;
 

@@ -13,8 +13,8 @@ from harness.daemon import ROUNDHOUSE, clean_environment
 from harness.terminal import roundhouse
 from harness.wait import scaled
 
-COMMANDS = """serve run embed pull recommend list show rm cp verify gc convert quantize ps load stop pin alias info bench
-config help version""".split()
+COMMANDS = """serve run embed pull recommend list show rm cp verify gc convert quantize ps load stop pin alias route
+providers usage keys experiments feedback cache info bench config help version""".split()
 HELLO = "This is the fake engine speaking; it repeats"
 
 

@@ -72,6 +72,7 @@ class Daemon:
         self.stopped = None
         self.bad_end_expected = False
         self.address = None
+        self.key = None  # for /metrics, where the configuration has keys: the secret of one with the scope
         self.command = [str(ROUNDHOUSE), "serve"]
         if config is not None:
             config_path = self.folder / "roundhouse.json"
@@ -179,7 +180,7 @@ class Daemon:
         return answer.json()
 
     def metrics(self):
-        answer = self.get("/metrics")
+        answer = self.get("/metrics", headers={"Authorization": f"Bearer {self.key}"} if self.key else None)
         assert answer.status == 200, answer
         return Metrics(answer.body.decode())
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker whose answer stands in the question: the last message is a JSON list of events, as docs/wire-protocol.md has them.
 
-Start, usage and end are added where the script has none; "tokens" are one for each event. So a test can have calls of tools
+{"event": "load"} says what the LOAD was, as JSON. Start, usage and end are added where the script has none; "tokens" are one for each event. So a test can have calls of tools
 and thoughts without a model that makes them.
 """
 
@@ -16,6 +16,7 @@ UNLOAD, PING, PONG, GOODBYE = 10, 11, 12, 13
 HEADER = struct.Struct("<IBBHII")  # length, type, flags, reserved, stream, json_length
 
 daemon = socket.socket(fileno=3)
+load = {}
 
 
 def send(kind, stream, body=None):
@@ -43,6 +44,8 @@ def answer(stream, run):
     script = json.loads(run["messages"][-1]["content"])
     send(EVENT, stream, {"event": "start", "prompt_tokens": 7, "cached_tokens": 2})
     for event in script:
+        if event["event"] == "load":
+            event = {"event": "delta", "text": json.dumps(load)}
         send(EVENT, stream, {"tokens": 1, **event})
     if script[-1]["event"] in ("end", "error"):
         return
@@ -53,6 +56,7 @@ def answer(stream, run):
 
 def handle(kind, stream, body):
     if kind == LOAD:
+        load.update(body)
         send(LOADED, 0, {"engine": "scripted", "description": "says what it is told", "device": "cpu", "context": 4096,
                          "slots": 8, "has_chat_template": True, "load_ms": 0})
     elif kind == RUN:

@@ -96,7 +96,7 @@ static void test_every_command_is_complete(void **state) {
     assert_non_null(command->arguments);
     assert_non_null(command->details);
   }
-  assert_int_equal(count, 23);
+  assert_int_equal(count, 30);
   assert_null(rh_cli_find("nothing"));
 }
 

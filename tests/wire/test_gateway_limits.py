@@ -8,11 +8,24 @@ import pytest
 
 from harness.wait import poll, scaled
 
-ANN, BOB = "ann-secret-0123456789", "bob-secret-0123456789"
+ANN, BOB, OPS = "ann-secret-0123456789", "bob-secret-0123456789", "ops-secret-0123456789"
 
 
 def keys(**of_ann):
     return [{"name": "ann", "key": ANN, **of_ann}, {"name": "bob", "key": BOB}]
+
+
+@pytest.fixture
+def keyed(daemon):
+    """A daemon with keys; the harness may look at its metrics."""
+
+    def start(keys, **settings):
+        ops = {"name": "ops", "key": OPS, "scopes": ["metrics"]}
+        server = daemon(config={"keys": [*keys, ops], **settings.pop("config", {})}, **settings)
+        server.key = OPS
+        return server
+
+    return start
 
 
 def bearer(secret):
@@ -53,8 +66,8 @@ def refused(answer, below):
 # --- requests a minute ---
 
 
-def test_requests_of_a_key(daemon):
-    server = daemon(config={"keys": keys(requests_per_minute=3)})
+def test_requests_of_a_key(keyed):
+    server = keyed(keys(requests_per_minute=3))
     for left in (2, 1, 0):
         answer = said(server, secret=ANN)
         assert answer.status == 200
@@ -81,24 +94,24 @@ def test_requests_of_a_key(daemon):
     assert server.metric("roundhouse_rate_limited_count_total") == 3
 
 
-def test_the_default_of_all_keys_and_what_a_key_says_of_itself(daemon):
+def test_the_default_of_all_keys_and_what_a_key_says_of_itself(keyed):
     own = [*keys(requests_per_minute=-1), {"name": "cat", "key": "cat-secret-0123456789", "requests_per_minute": 1}]
-    server = daemon(config={"keys": own}, limit_requests=2)
+    server = keyed(own, limit_requests=2)
     assert [said(server, secret=ANN).status for _ in range(4)] == [200] * 4
     assert [said(server, secret=BOB).status for _ in range(3)] == [200, 200, 429]
     assert [said(server, secret="cat-secret-0123456789").status for _ in range(2)] == [200, 429]
 
 
-def test_it_refills(daemon):
-    server = daemon(config={"keys": keys(requests_per_minute=60)})
+def test_it_refills(keyed):
+    server = keyed(keys(requests_per_minute=60))
     answers = [said(server, secret=ANN) for _ in range(60)]
     assert {answer.status for answer in answers} == {200}
     poll(lambda: said(server, secret=ANN).status == 429, 10, "an empty bucket")
     poll(lambda: said(server, secret=ANN).status == 200, 3, "the next second's request")
 
 
-def test_a_stream_carries_the_numbers(daemon):
-    server = daemon(config={"keys": keys(requests_per_minute=10, tokens_per_minute=1000)})
+def test_a_stream_carries_the_numbers(keyed):
+    server = keyed(keys(requests_per_minute=10, tokens_per_minute=1000))
     body = {"messages": [{"role": "user", "content": "hi"}], "stream": True, "max_tokens": 4}
     with server.stream("/v1/chat/completions", body, headers=bearer(ANN)) as stream:
         head = stream.start()
@@ -108,8 +121,8 @@ def test_a_stream_carries_the_numbers(daemon):
         assert [event.data for event in stream][-1] == "[DONE]"
 
 
-def test_errors_of_the_request_count_nothing_twice(daemon):
-    server = daemon(config={"keys": keys(requests_per_minute=3)})
+def test_errors_of_the_request_count_nothing_twice(keyed):
+    server = keyed(keys(requests_per_minute=3))
     # What cannot be read takes nothing; what is read and cannot be served has been a request.
     assert server.post("/v1/chat/completions", b"{", headers=bearer(ANN)).status == 400
     assert said(server, secret="wrong-secret-0123456789").status == 401
@@ -120,8 +133,8 @@ def test_errors_of_the_request_count_nothing_twice(daemon):
 # --- tokens a minute ---
 
 
-def test_tokens_are_settled(daemon):
-    server = daemon(config={"keys": keys(tokens_per_minute=1000)})
+def test_tokens_are_settled(keyed):
+    server = keyed(keys(tokens_per_minute=1000))
     # Each could be 900 tokens and is five: only because the estimate is put right can there be another one.
     for _ in range(4):
         answer = said(server, "[[tokens=4]]", secret=ANN, max_tokens=900)
@@ -136,8 +149,8 @@ def test_tokens_are_settled(daemon):
     server.wait_idle()
 
 
-def test_tokens_are_held_while_it_runs(daemon):
-    server = daemon(config={"keys": keys(tokens_per_minute=1000)})
+def test_tokens_are_held_while_it_runs(keyed):
+    server = keyed(keys(tokens_per_minute=1000))
     body = {
         "messages": [{"role": "user", "content": "[[tokens=800 delay_ms=50]] long"}],
         "stream": True,
@@ -155,8 +168,8 @@ def test_tokens_are_held_while_it_runs(daemon):
     assert said(server, secret=ANN, max_tokens=900).status == 200
 
 
-def test_more_was_used_than_was_thought(daemon):
-    server = daemon(config={"keys": keys(tokens_per_minute=300)})
+def test_more_was_used_than_was_thought(keyed):
+    server = keyed(keys(tokens_per_minute=300))
     # Without max_tokens the estimate is small; the 500 tokens are owed afterwards.
     body = {"messages": [{"role": "user", "content": "[[tokens=500]] long"}]}
     assert server.post("/v1/chat/completions", body, headers=bearer(ANN)).status == 200
@@ -166,8 +179,8 @@ def test_more_was_used_than_was_thought(daemon):
     assert int(answer.header("retry-after")) >= 20
 
 
-def test_a_request_larger_than_the_bucket_is_served_once(daemon):
-    server = daemon(config={"keys": keys(tokens_per_minute=100)})
+def test_a_request_larger_than_the_bucket_is_served_once(keyed):
+    server = keyed(keys(tokens_per_minute=100))
     slow = {"messages": [{"role": "user", "content": "[[tokens=200 delay_ms=50]]"}], "stream": True, "max_tokens": 500}
     with server.stream("/v1/chat/completions", slow, headers=bearer(ANN)) as stream:
         assert stream.start().status == 200
@@ -188,8 +201,8 @@ def test_requests_of_an_address(daemon):
     assert from_address(server, "127.0.0.2", forged).status == 429
 
 
-def test_the_tighter_limit_speaks(daemon):
-    server = daemon(config={"keys": keys(requests_per_minute=5)}, limit_ip_requests=2)
+def test_the_tighter_limit_speaks(keyed):
+    server = keyed(keys(requests_per_minute=5), limit_ip_requests=2)
     answers = [said(server, secret=ANN) for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 200, 429]
     assert [number(answer, "x-ratelimit-limit-requests") for answer in answers] == [2, 2, 2]
@@ -231,8 +244,8 @@ def test_behind_a_proxy_that_adds_a_line(daemon):
 # --- requests at once, and who comes first ---
 
 
-def test_requests_at_once_of_a_key(daemon):
-    server = daemon(config={"keys": keys(concurrency=2)})
+def test_requests_at_once_of_a_key(keyed):
+    server = keyed(keys(concurrency=2))
     slow = {"messages": [{"role": "user", "content": "[[tokens=500 delay_ms=50]]"}], "stream": True}
     one = server.stream("/v1/chat/completions", slow, headers=bearer(ANN))
     two = server.stream("/v1/chat/completions", slow, headers=bearer(ANN))
@@ -256,16 +269,9 @@ def test_requests_at_once_of_a_key(daemon):
         assert one.start().status == two.start().status == 200
 
 
-def test_priority_of_a_key(daemon):
-    server = daemon(
-        models={"fake": "fake:slots=1"},
-        config={
-            "keys": [
-                {"name": "low", "key": ANN, "priority": -50},
-                {"name": "high", "key": BOB, "priority": 50},
-            ]
-        },
-    )
+def test_priority_of_a_key(keyed):
+    classes = [{"name": "low", "key": ANN, "priority": -50}, {"name": "high", "key": BOB, "priority": 50}]
+    server = keyed(classes, models={"fake": "fake:slots=1"})
     order = []
 
     def ask(name, secret, **fields):
