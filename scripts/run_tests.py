@@ -152,6 +152,9 @@ def run_unit(preset):
     command = [*steady_addresses(preset), "ctest", "--test-dir", build_folder(preset), "--output-on-failure"]
     command += ["--no-tests=error", "--parallel", str(os.cpu_count() or 1), "--output-junit", report]
     command += ["--test-output-size-passed", limit, "--test-output-size-failed", limit]
+    # Most of these tests wait for something; the e2e suite computes with all cores, one test at a time.
+    if suite != "e2e":
+        command += ["-n", "2", "--dist", "loadfile"]
     status = execute(command, preset)
     cases = read_report(report)
     if not cases:
@@ -193,6 +196,9 @@ def run_pytest(preset, suite):
         command += [f"--ignore={name}" for name in ONNX_TESTS]
     # A temporary folder of our own: pytest's usual one is shared, and other runs clear it.
     command += ["--timeout-method=signal", f"--basetemp={report.with_suffix('.tmp')}", f"--junitxml={report}"]
+    # Most of these tests wait for something; the e2e suite computes with all cores, one test at a time.
+    if suite != "e2e":
+        command += ["-n", "2", "--dist", "loadfile"]
     status = execute(command, preset)
     cases = read_report(report)
     if not cases:

@@ -23,27 +23,29 @@ void rh_put_string_or_null(rh_dynbuf *out, const char *text) {
 }
 
 void rh_put_int(rh_dynbuf *out, int64_t value) {
-  char digits[24];
-  size_t at = sizeof digits;
-  uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-  do {
-    digits[--at] = (char)('0' + (int)(rest % 10));
-    rest /= 10;
-  } while (rest > 0);
-  if (value < 0) digits[--at] = '-';
-  (void)rh_dynbuf_append(out, digits + at, sizeof digits - at);
+  char digits[RH_INT_TEXT_SIZE];
+  (void)rh_dynbuf_append(out, digits, rh_text_format_int(digits, value));
 }
 
 void rh_put_number(rh_dynbuf *out, double value) {
   char text[40];
   if (!isfinite(value)) value = NEVER_LOGPROB;
+  if (fabs(value) < 1e6 && value == trunc(value)) {
+    rh_put_int(out, (int64_t)value);
+    return;
+  }
   // Six digits are what a float holds for sure; more would be noise.
   (void)snprintf(text, sizeof text, "%.6g", value);
   rh_put(out, text);
 }
 
 static void put_ms(rh_dynbuf *out, double ms) {
-  (void)rh_dynbuf_printf(out, "%.3f", isfinite(ms) && ms > 0 ? ms : 0.0);
+  if (!(ms > 0 && ms < 1e12)) ms = 0;
+  int64_t thousandths = llround(ms * 1000);
+  rh_put_int(out, thousandths / 1000);
+  int rest = (int)(thousandths % 1000);
+  const char point[] = {'.', (char)('0' + rest / 100), (char)('0' + rest / 10 % 10), (char)('0' + rest % 10)};
+  (void)rh_dynbuf_append(out, point, sizeof point);
 }
 
 void rh_api_put_id(rh_dynbuf *out, const char *prefix, const char *request_id) {

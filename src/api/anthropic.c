@@ -22,7 +22,7 @@ static rh_status read_metadata(rh_decoding *decoding, const rh_field *field) {
     else
       rh_api_warn(decoding, "metadata.", "user_id", NULL);
   }
-  return status == RH_OK ? rh_field_metadata(decoding, field) : status;
+  return status;
 }
 
 static const rh_field FIELDS[] = {

@@ -142,7 +142,7 @@ static size_t collect_names(const rh_field *const *tables, const char *names[sta
 
 static bool is_known(const char *const *names, size_t count, const char *key) {
   for (size_t i = 0; i < count; i++) {
-    if (strcmp(names[i], key) == 0) return true;
+    if (names[i][0] == key[0] && strcmp(names[i], key) == 0) return true;
   }
   return false;
 }
@@ -177,9 +177,27 @@ static rh_status check_unknown(rh_decoding *decoding, const rh_field *const *tab
   return RH_OK;
 }
 
+// One of 64 bits, by a name's first two letters.
+static uint64_t letters(const char *name) {
+  unsigned first = (unsigned char)name[0];
+  unsigned second = first != 0 ? (unsigned char)name[1] : 0;
+  return UINT64_C(1) << ((first * 31 + second) % 64);
+}
+
+// A body has a few of a hundred fields: most are known not to be there without a look.
+static uint64_t letters_of_all(json_t *body) {
+  uint64_t all = 0;
+  const char *key;
+  json_t *value;
+  json_object_foreach(body, key, value) all |= letters(key);
+  return all;
+}
+
 rh_status rh_api_decode_fields(rh_decoding *decoding, const rh_field *const *tables, bool unknown_is_error) {
+  uint64_t there = letters_of_all(decoding->body);
   for (const rh_field *const *table = tables; *table != NULL; table++) {
     for (const rh_field *field = *table; field->name != NULL; field++) {
+      if ((there & letters(field->name)) == 0) continue;
       const json_t *value = json_object_get(decoding->body, field->name);
       if (value == NULL || json_is_null(value)) continue;
       rh_status status = field->read(decoding, field);

@@ -302,7 +302,6 @@ const rh_field rh_fields_openai[] = {
     {.name = "n", .read = rh_field_int64, RH_FIELD_REQUEST(choices), .min = 1, .max = RH_CHOICES_MAX},
     {.name = "stream_options", .read = rh_field_stream_options},
     {.name = "user", .read = rh_field_string, RH_FIELD_REQUEST(user), .max = RH_API_WORD_BYTES_MAX},
-    {.name = "metadata", .read = rh_field_metadata},
     {.name = "store", .read = rh_field_ignore},
     {.name = "service_tier", .read = rh_field_ignore},
     {.name = "safety_identifier", .read = rh_field_ignore},

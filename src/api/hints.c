@@ -33,7 +33,7 @@ static bool find_word(const word_value *words, size_t count, const char *word, i
 static bool set_privacy(rh_hints *hints, const char *word) {
   int value = 0;
   if (!find_word(PRIVACY, COUNT(PRIVACY), word, &value)) return false;
-  hints->privacy = (rh_privacy)value;
+  if ((int)hints->privacy < value) hints->privacy = (rh_privacy)value;  // of two places the stricter word
   return true;
 }
 
@@ -100,6 +100,7 @@ static rh_status read_hint(rh_decoding *decoding, const rh_field *field) {
 }
 
 const rh_field rh_fields_hints[] = {
+    {.name = "metadata", .read = rh_field_metadata},  // before the fields, which count for more
     {.name = "privacy", .read = read_hint},
     {.name = "localOnly", .read = read_hint},
     {.name = "local_only", .read = read_hint},

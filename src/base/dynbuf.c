@@ -74,7 +74,20 @@ static rh_status room_or_fail(rh_dynbuf *buf, size_t extra) {
   return status;
 }
 
+// Whether that many bytes and the NUL go behind the content as it stands: nearly always.
+static inline bool has_room(const rh_dynbuf *buf, size_t extra) {
+  return buf->data != NULL && !buf->failed && extra < buf->capacity - buf->start - buf->length &&
+         extra <= buf->max - buf->length;
+}
+
 rh_status rh_dynbuf_append(rh_dynbuf *buf, const void *bytes, size_t length) {
+  if (has_room(buf, length)) {
+    char *end = buf->data + buf->start + buf->length;
+    if (length > 0) memcpy(end, bytes, length);
+    end[length] = '\0';
+    buf->length += length;
+    return RH_OK;
+  }
   rh_status status = room_or_fail(buf, length);
   if (status != RH_OK || length == 0) return status;
   memcpy(buf->data + buf->start + buf->length, bytes, length);
@@ -84,7 +97,13 @@ rh_status rh_dynbuf_append(rh_dynbuf *buf, const void *bytes, size_t length) {
 
 rh_status rh_dynbuf_append_text(rh_dynbuf *buf, const char *text) { return rh_dynbuf_append(buf, text, strlen(text)); }
 
-rh_status rh_dynbuf_append_char(rh_dynbuf *buf, char c) { return rh_dynbuf_append(buf, &c, 1); }
+rh_status rh_dynbuf_append_char(rh_dynbuf *buf, char c) {
+  if (!has_room(buf, 1)) return rh_dynbuf_append(buf, &c, 1);
+  char *end = buf->data + buf->start + buf->length++;
+  end[0] = c;
+  end[1] = '\0';
+  return RH_OK;
+}
 
 RH_PRINTF(2, 0)
 static rh_status append_formatted(rh_dynbuf *buf, const char *format, va_list arguments) {
@@ -121,7 +140,7 @@ rh_status rh_dynbuf_printf(rh_dynbuf *buf, const char *format, ...) {
 }
 
 char *rh_dynbuf_reserve(rh_dynbuf *buf, size_t length) {
-  if (buf->failed || make_room(buf, length) != RH_OK) return NULL;
+  if (!has_room(buf, length) && (buf->failed || make_room(buf, length) != RH_OK)) return NULL;
   return buf->data + buf->start + buf->length;
 }
 

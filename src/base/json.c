@@ -68,7 +68,14 @@ json_t *rh_json_parse(const char *text, size_t length, rh_error *error) {
 }
 
 void rh_json_join_path(char *out, size_t size, const char *path, const char *key) {
-  (void)snprintf(out, size, "%s%s%s", path, path[0] == '\0' ? "" : ".", key);
+  size_t before = strlen(path), after = strlen(key), dot = before > 0 ? 1 : 0;
+  if (before + dot + after >= size) {
+    (void)snprintf(out, size, "%s%s%s", path, dot > 0 ? "." : "", key);  // cut
+    return;
+  }
+  memcpy(out, path, before);
+  if (dot > 0) out[before] = '.';
+  memcpy(out + before + dot, key, after + 1);
 }
 
 const char *rh_json_type_name(const json_t *value) {

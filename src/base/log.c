@@ -7,7 +7,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 #include "base/utf8.h"
 
 #define LINE_MAX_BYTES (64u * 1024)
+#define LINE_USUAL_BYTES 1024u
 #define VALUE_MAX_BYTES 2048u  // of one string; the rest is cut, marked with an ellipsis
 
 static struct {
@@ -92,7 +92,11 @@ static void append_field_value(rh_dynbuf *line, const rh_log_field *field, bool 
       else
         append_quoted(line, field->value.string);
       break;
-    case RH_FIELD_INT: (void)rh_dynbuf_printf(line, "%" PRId64, field->value.integer); break;
+    case RH_FIELD_INT: {
+      char number[RH_INT_TEXT_SIZE];
+      (void)rh_dynbuf_append(line, number, rh_text_format_int(number, field->value.integer));
+      break;
+    }
     case RH_FIELD_DOUBLE: {
       char number[40];
       rh_text_format_number(number, sizeof number, field->value.number);
@@ -107,7 +111,11 @@ static void append_field_value(rh_dynbuf *line, const rh_log_field *field, bool 
 static void build_json(rh_dynbuf *line, rh_log_level level, const char *message, const rh_log_field *fields) {
   char now[32];
   rh_clock_format_iso(now, sizeof now);
-  (void)rh_dynbuf_printf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"message\":", now, level_names[level]);
+  (void)rh_dynbuf_append_text(line, "{\"time\":\"");
+  (void)rh_dynbuf_append_text(line, now);
+  (void)rh_dynbuf_append_text(line, "\",\"level\":\"");
+  (void)rh_dynbuf_append_text(line, level_names[level]);
+  (void)rh_dynbuf_append_text(line, "\",\"message\":");
   append_quoted(line, message);
   for (; fields != NULL && fields->type != RH_FIELD_END; fields++) {
     (void)rh_dynbuf_append_char(line, ',');
@@ -151,6 +159,7 @@ void rh_log_write(rh_log_level level, const char *message, const rh_log_field *f
   int errno_before = errno;  // callers log between a failing call and looking at errno
   rh_dynbuf line;
   rh_dynbuf_init(&line, LINE_MAX_BYTES);
+  (void)rh_dynbuf_reserve(&line, LINE_USUAL_BYTES);
   build(&line, level, message, fields);
   if (line.failed) {  // too long, or no memory: the message without its fields is better than nothing
     rh_dynbuf_clear(&line);

@@ -98,6 +98,41 @@ void rh_text_format_bytes(char *out, size_t size, uint64_t bytes) {
   (void)snprintf(out, size, whole ? "%.0f %s" : "%.1f %s", tenths / 10.0, units[unit]);
 }
 
+size_t rh_text_format_int(char out[RH_INT_TEXT_SIZE], int64_t value) {
+  char digits[RH_INT_TEXT_SIZE];
+  size_t at = sizeof digits;
+  uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+  do {
+    digits[--at] = (char)('0' + (int)(rest % 10));
+    rest /= 10;
+  } while (rest > 0);
+  if (value < 0) digits[--at] = '-';
+  size_t length = sizeof digits - at;
+  memcpy(out, digits + at, length);
+  out[length] = '\0';
+  return length;
+}
+
+// Milliseconds and rates mostly have at most six decimals, and printf with its check takes microseconds. The division is
+// rounded correctly, so where it gives the same double, the decimal reads back as it, and has fewer than 16 digits.
+static bool format_short(char *out, double value) {
+  double size = fabs(value);
+  if (!(size >= 1e-4 && size < 1e9)) return false;
+  int64_t millionths = llround(size * 1e6);
+  if ((double)millionths / 1e6 != size) return false;
+  char *at = out;
+  if (value < 0) *at++ = '-';
+  char text[RH_INT_TEXT_SIZE];
+  size_t length = rh_text_format_int(text, millionths / 1000000);
+  memcpy(at, text, length);
+  at += length;
+  int64_t rest = millionths % 1000000;
+  if (rest != 0) *at++ = '.';
+  for (int64_t unit = 100000; rest > 0; rest %= unit, unit /= 10) *at++ = (char)('0' + (int)(rest / unit));
+  *at = '\0';
+  return true;
+}
+
 void rh_text_format_number(char *out, size_t size, double value) {
   assert(size >= 32);
   if (!isfinite(value)) {
@@ -105,9 +140,10 @@ void rh_text_format_number(char *out, size_t size, double value) {
     return;
   }
   if (fabs(value) < 1e15 && value == trunc(value)) {
-    (void)snprintf(out, size, "%.0f", value == 0.0 ? 0.0 : value);  // no "-0"
+    (void)rh_text_format_int(out, (int64_t)value);  // no "-0"
     return;
   }
+  if (format_short(out, value)) return;
   for (int digits = 15; digits <= 17; digits++) {  // 17 digits tell any two doubles apart
     (void)snprintf(out, size, "%.*g", digits, value);
     if (strtod(out, NULL) == value) return;

@@ -36,7 +36,9 @@ static bool prompt_text(const rh_request *request, rh_dynbuf *out) {
   for (size_t i = 0; i < request->prompt_count; i++) {
     const rh_prompt *prompt = &request->prompts[i];
     for (size_t j = 0; prompt->kind == RH_PROMPT_MESSAGES && j < prompt->count; j++) {
-      (void)rh_dynbuf_printf(out, "%s%s: ", i + j > 0 ? "\n" : "", prompt->messages[j].role);
+      if (i + j > 0) (void)rh_dynbuf_append_char(out, '\n');
+      (void)rh_dynbuf_append_text(out, prompt->messages[j].role);
+      (void)rh_dynbuf_append(out, ": ", 2);
       (void)rh_dynbuf_append_text(out, prompt->messages[j].content);
     }
     if (prompt->kind == RH_PROMPT_TEXT) (void)rh_dynbuf_append(out, prompt->text, prompt->count);
@@ -90,8 +92,8 @@ static double tokens_per_second(const rh_call *call) {
 static void count(const rh_call *call, double latency_s) {
   rh_metrics *metrics = call->daemon->metrics;
   const char *model = call->meta.model;
-  char status[16];
-  snprintf(status, sizeof status, "%u", call->http_status);
+  char status[RH_INT_TEXT_SIZE];
+  (void)rh_text_format_int(status, call->http_status);
   // A name that is served nowhere is a stranger's word and must not become a label of its own.
   const char *asked = call->way == NULL ? "" : call->asked->request.model != NULL ? call->asked->request.model : "";
   const char *request_labels[] = {operation_of(call),

@@ -91,7 +91,7 @@ static rh_asked *make_question(const rh_call *call, const char *text) {
     return NULL;
   }
   *item = (rh_item){.text = copy, .length = strlen(copy)};
-  *infer = (rh_infer){.normalize = RH_CHOICE_YES};
+  *infer = (rh_infer){0};  // nothing that a remote model could not be told; the vector's length does not matter here
   infer->items = item;
   infer->item_count = 1;
   rh_request *request = &asked->request;

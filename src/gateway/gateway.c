@@ -232,6 +232,7 @@ static rh_status open_parts(rh_gateway *gateway, const char *folder, rh_error *e
   if (status == RH_OK) status = open_admission(gateway, error);
   if (status == RH_OK) status = open_ledger(gateway, folder, error);
   if (status == RH_OK) status = rh_seats_open(gateway, error);
+  if (status == RH_OK) status = rh_healths_open(gateway, error);
   if (status != RH_OK) return status;
   gateway->experiments = rh_experiments_new();
   if (gateway->experiments == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for experiments");
@@ -291,6 +292,7 @@ void rh_gateway_free(rh_gateway *gateway) {
   rh_experiments_free(gateway->experiments);
   rh_seats_close(gateway);
   rh_providers_free(gateway->providers);
+  rh_healths_close(gateway);
   free(gateway);
 }
 

@@ -5,6 +5,7 @@
 //   config.c    the configuration
 //   gateway.c   all parts, opened and closed; what happens each second
 //   seats.c     (provider, model) pairs: what is known of each, and the router's snapshot of all
+//   health.c    which providers are well
 //   way.c       from a request's words to the members that may answer it
 //   work.c      a request under way: its subscribers and its recording
 //   attempt.c   one member's try at it; what follows when it fails
@@ -43,12 +44,16 @@ typedef struct rh_retry_budget {
   double tokens;  // further attempts that are free now
 } rh_retry_budget;
 
+typedef struct rh_health rh_health;
+
 struct rh_gateway {
   rh_loop *loop;
   rh_manager *manager;
   const rh_gateway_config *config;
   const rh_gateway_values *values;
   rh_providers *providers;
+  rh_health *healths;
+  size_t health_count;
   rh_database *database;  // NULL = cannot be used
   rh_redis *redis;        // NULL = none
   rh_keys *keys;
@@ -88,6 +93,12 @@ rh_status rh_seats_snapshot(rh_gateway *gateway, rh_seat *also, uint64_t now_ns,
 void rh_seat_describe(rh_gateway *gateway, rh_seat *seat, uint64_t now_ns, rh_route_member *out);
 const rh_provider_spec *rh_gateway_find_spec(const rh_gateway *gateway, const char *name);
 uint32_t rh_gateway_chance(rh_gateway *gateway);
+
+// health.c
+rh_status rh_healths_open(rh_gateway *gateway, rh_error *error) RH_MUST_CHECK;
+void rh_healths_close(rh_gateway *gateway);
+// Why the last check found it not well; NULL = it is, or is not checked.
+const char *rh_health_complaint(const rh_gateway *gateway, const rh_provider *provider);
 
 // way.c
 uint32_t rh_way_needs(const rh_request *request);  // RH_NEEDS_ and RH_ABILITY_ bits

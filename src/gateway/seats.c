@@ -98,10 +98,11 @@ rh_seat *rh_seat_find(rh_gateway *gateway, const char *provider, const char *mod
 rh_status rh_seats_open(rh_gateway *gateway, rh_error *error) {
   for (size_t i = 0; i < gateway->config->provider_count; i++) {
     const rh_provider_spec *spec = &gateway->config->providers[i];
-    for (size_t j = 0; j < spec->model_count; j++) {
+    // One that is switched off is as if it were not there. (A seat without a provider would be a model of ours.)
+    for (size_t j = 0; spec->enabled && j < spec->model_count; j++) {
       rh_seat *seat = rh_seat_find(gateway, spec->in_process ? "local" : spec->name, spec->models[j].model);
       if (seat == NULL) return rh_fail(error, RH_NO_MEMORY, "no room for the models of provider \"%s\"", spec->name);
-      seat->listed = spec->enabled;
+      seat->listed = true;
     }
   }
   return RH_OK;
@@ -145,7 +146,8 @@ static void describe_served(const rh_served *served, rh_route_member *out) {
   }
 }
 
-static void describe_remote(const rh_seat *seat, uint64_t now_ns, rh_route_member *out) {
+static void describe_remote(const rh_gateway *gateway, const rh_seat *seat, uint64_t now_ns, rh_route_member *out) {
+  const char *complaint = rh_health_complaint(gateway, seat->remote);
   out->abilities = REMOTE_ABILITIES;
   out->ready = true;
   out->running = (int64_t)rh_provider_running(seat->remote);
@@ -155,9 +157,9 @@ static void describe_remote(const rh_seat *seat, uint64_t now_ns, rh_route_membe
   if (seat->spec->key == NULL && seat->spec->key_error != NULL) {
     out->available = false;
     out->why_not = seat->spec->key_error;
-  } else if (!seat->spec->enabled) {
+  } else if (complaint != NULL) {
     out->available = false;
-    out->why_not = "it is switched off (\"enabled\": false)";
+    out->why_not = complaint;
   } else if (rh_provider_resting_until_ns(seat->remote) > now_ns) {
     out->available = false;
     out->why_not = "its provider asked to be left alone for a while";
@@ -165,7 +167,8 @@ static void describe_remote(const rh_seat *seat, uint64_t now_ns, rh_route_membe
   }
 }
 
-static void describe(rh_seat *seat, const rh_served *served, uint64_t now_ns, rh_route_member *out) {
+static void describe(const rh_gateway *gateway, rh_seat *seat, const rh_served *served, uint64_t now_ns,
+                     rh_route_member *out) {
   *out = (rh_route_member){
       .provider = seat->provider,
       .model = seat->model,
@@ -178,7 +181,7 @@ static void describe(rh_seat *seat, const rh_served *served, uint64_t now_ns, rh
       .stats = &seat->stats,
   };
   if (seat->remote != NULL) {
-    describe_remote(seat, now_ns, out);
+    describe_remote(gateway, seat, now_ns, out);
   } else if (served != NULL) {
     describe_served(served, out);
   } else {
@@ -196,7 +199,7 @@ static const rh_served *find_served(const rh_gateway *gateway, const rh_seat *se
 }
 
 void rh_seat_describe(rh_gateway *gateway, rh_seat *seat, uint64_t now_ns, rh_route_member *out) {
-  describe(seat, find_served(gateway, seat), now_ns, out);
+  describe(gateway, seat, find_served(gateway, seat), now_ns, out);
 }
 
 static rh_status make_room(rh_gateway *gateway, size_t count, rh_error *error) {
@@ -211,7 +214,7 @@ static rh_status make_room(rh_gateway *gateway, size_t count, rh_error *error) {
 }
 
 static void add_member(rh_gateway *gateway, rh_seat *seat, const rh_served *served, uint64_t now_ns) {
-  describe(seat, served, now_ns, &gateway->members[gateway->member_count]);
+  describe(gateway, seat, served, now_ns, &gateway->members[gateway->member_count]);
   gateway->member_seats[gateway->member_count++] = seat;
 }
 
@@ -219,9 +222,10 @@ static void add_member(rh_gateway *gateway, rh_seat *seat, const rh_served *serv
 static const rh_served *find_first(const rh_gateway *gateway) {
   rh_resolution usual;
   if (rh_manager_count(gateway->manager) == 0) return NULL;
-  bool named = rh_manager_resolve(gateway->manager, "", &usual, NULL) == RH_OK &&
-               strcmp(usual.reason, RH_REASON_DEFAULT_MODEL) == 0;
-  if (named) return usual.served;
+  // Without a choice of a person's, the first of all names is the default model.
+  bool chosen = rh_manager_resolve(gateway->manager, "", &usual, NULL) == RH_OK &&
+                usual.served != rh_manager_at(gateway->manager, 0);
+  if (chosen) return usual.served;
   for (size_t i = 0; i < gateway->config->provider_count; i++) {
     const rh_provider_spec *spec = &gateway->config->providers[i];
     const char *model = spec->in_process && spec->enabled ? rh_provider_spec_model(spec, NULL) : NULL;

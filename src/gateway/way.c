@@ -84,6 +84,10 @@ static rh_status find_prefixed(rh_gateway *gateway, const char *name, meaning *o
   const rh_provider_spec *spec = rh_gateway_find_spec(gateway, provider);
   bool ours = spec != NULL ? spec->in_process : strcmp(provider, "local") == 0;
   if (spec == NULL && !ours) return RH_NOT_FOUND;
+  if (spec != NULL && !spec->enabled) {
+    return rh_fail_param(error, RH_UNAVAILABLE, "model", "the provider \"%s\" is switched off (\"enabled\": false)",
+                         provider);
+  }
   const char *model = spec != NULL ? rh_provider_spec_model(spec, slash + 1) : slash + 1;
   if (ours) return find_local(gateway, model, out, error);
   out->kind = NAME_SEAT;

@@ -96,7 +96,8 @@ static const char *after_text(const char *text) { return text + strlen(text) + 1
 // Whether a later pair has the same name: the last value set is the one that counts.
 static bool set_again(const char *name, const char *rest, const char *end) {
   for (const char *at = rest; at < end; at = after_text(after_text(at))) {
-    if (strcasecmp(at, name) == 0) return true;
+    bool may_be = (at[0] | 0x20) == (name[0] | 0x20);  // spares most of the comparisons
+    if (may_be && strcasecmp(at, name) == 0) return true;
   }
   return false;
 }

@@ -2,6 +2,7 @@
 //
 // Finding a known model by what people type: name:version, an alias, or the name alone.
 // Owns nothing. Any thread. Case does not matter: nobody remembers how a model's name is spelt.
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -9,8 +10,14 @@
 #include "base/json.h"
 #include "model/known_private.h"
 
+// Of two words that are alike the first letters are; it spares looking at most of the list more closely.
+static bool begin_alike(const char *a, const char *b) {
+  return tolower((unsigned char)a[0]) == tolower((unsigned char)b[0]);
+}
+
 // "name:version" without putting it together.
 static bool is_full_name(const rh_known *known, const char *text) {
+  if (!begin_alike(known->name, text)) return false;
   size_t length = strlen(known->name);
   return strncasecmp(text, known->name, length) == 0 && text[length] == ':' &&
          strcasecmp(text + length + 1, known->version) == 0;
@@ -18,7 +25,7 @@ static bool is_full_name(const rh_known *known, const char *text) {
 
 static bool is_alias(const rh_known *known, const char *text) {
   for (const char *const *alias = known->aliases; alias != NULL && *alias != NULL; alias++) {
-    if (strcasecmp(*alias, text) == 0) return true;
+    if (begin_alike(*alias, text) && strcasecmp(*alias, text) == 0) return true;
   }
   return false;
 }
@@ -28,7 +35,7 @@ static const rh_known *by_name_alone(const rh_known_list *all, const char *text,
   const rh_known *best = NULL;
   for (size_t i = 0; i < all->count; i++) {
     const rh_known *known = &all->items[i];
-    if (strlen(known->name) != length || strncasecmp(known->name, text, length) != 0) continue;
+    if (!begin_alike(known->name, text) || strlen(known->name) != length || strncasecmp(known->name, text, length) != 0) continue;
     if (known->recommended) return known;
     if (best == NULL || known->rank > best->rank) best = known;
   }

@@ -414,18 +414,16 @@ def test_an_experiment_pauses_resumes_and_ends(testing):
     refused(testing.call("GET", "/api/experiments/which"), 404, "not_found", "experiment")
 
 
-def test_an_experiment_that_is_in_use_is_not_removed(testing):
-    with testing.server.stream(
-        "/v1/chat/completions",
-        {"model": "chat", "stream": True, "messages": [{"role": "user", "content": "[[tokens=400 delay_ms=20]]"}]},
-        headers=bearer(MAIN),
-    ) as stream:
-        stream.read_event()
-        message = refused(testing.call("DELETE", "/api/experiments/which"), 409, "conflict", "experiment")
-        assert "1 of its requests" in message
-        assert testing.ok("GET", "/api/experiments")["experiments"][0]["state"] == "stopped"
+def test_an_experiment_is_removed_under_its_requests(testing):
+    body = {"model": "chat", "stream": True, "messages": [{"role": "user", "content": "[[tokens=60 delay_ms=10]]"}]}
+    with testing.server.stream("/v1/chat/completions", body, headers=bearer(MAIN)) as stream:
+        stream.next_text()
+        testing.ok("DELETE", "/api/experiments/which")
+        again = {**TEST, "arms": [{"name": "other", "model": "beta"}, {"name": "same", "model": "beta"}]}
+        testing.ok("POST", "/api/experiments", again, status=201)
+        assert [event.data for event in stream][-1] == "[DONE]"
     testing.server.wait_idle()
-    testing.ok("DELETE", "/api/experiments/which")
+    assert all(arm["requests"] == 0 for arm in arms_of(testing).values()), "another one of the same name"
 
 
 def test_experiments_that_cannot_be(testing):
