@@ -118,7 +118,7 @@ static rh_status decide_in_memory(rh_limits *limits, const rh_limit *wanted, siz
                                   uint64_t now_ns, rh_limit_state *state, rh_error *error) {
   uint64_t now = make_monotone(limits, now_ns);
   rh_limits_cost cost = cost_of(1, tokens);
-  rh_levels levels[RH_LIMITS_AT_ONCE];
+  rh_levels levels[RH_LIMITS_AT_ONCE] = {0};
   for (size_t i = 0; i < count; i++) levels[i] = rh_buckets_read(limits->buckets, &wanted[i], now);
   bool allowed = rh_limits_enough(wanted, count, &cost, levels);
   if (allowed) {
@@ -142,7 +142,7 @@ static void on_answer(void *ctx, rh_status status, const rh_redis_reply *reply) 
   rh_limits *limits = question->limits;
   uint64_t now_ns = question->now_ns + (rh_clock_now_ns() - question->asked_ns);
   bool allowed = false;
-  rh_levels levels[RH_LIMITS_AT_ONCE];
+  rh_levels levels[RH_LIMITS_AT_ONCE] = {0};
   rh_limit_state state = {0};
   rh_error error = {0};
   rh_status verdict;
@@ -203,7 +203,7 @@ void rh_limits_settle(rh_limits *limits, const rh_limit *wanted, size_t count, i
   if (used == 0 || tokens_more == 0) return;
   uint64_t now = make_monotone(limits, now_ns);
   rh_limits_cost cost = cost_of(0, tokens_more);
-  rh_levels levels[RH_LIMITS_AT_ONCE];
+  rh_levels levels[RH_LIMITS_AT_ONCE] = {0};
   for (size_t i = 0; i < used; i++) levels[i] = rh_buckets_read(limits->buckets, &kept[i], now);
   rh_limits_subtract(kept, used, &cost, levels);
   write_back(limits, kept, used, now, levels);

@@ -108,7 +108,7 @@ static rh_status read_result_blocks(rh_decoding *decoding, const json_t *list, c
     char where[RH_API_PATH_BYTES];
     const char *type = NULL;
     const json_t *block = json_array_get(list, i);
-    (void)snprintf(where, sizeof where, "%s.content[%zu]", path, i);
+    (void)snprintf(where, sizeof where, "%.64s.content[%zu]", path, i);
     status = read_type(decoding, block, where, &type);
     if (status != RH_OK) return status;
     if (strcmp(type, "text") == 0)
@@ -204,7 +204,7 @@ static rh_status read_blocks(rh_decoding *decoding, const json_t *content, const
   rh_status status = rh_pieces_begin(decoding, &into->said, room);
   if (status == RH_OK) status = rh_pieces_begin(decoding, &into->results, json_array_size(content));
   for (size_t i = 0; status == RH_OK && i < json_array_size(content); i++) {
-    (void)snprintf(where, sizeof where, "%s.content[%zu]", path, i);
+    (void)snprintf(where, sizeof where, "%.64s.content[%zu]", path, i);
     status = read_block(decoding, json_array_get(content, i), where, into);
   }
   return status;

@@ -112,7 +112,7 @@ static rh_status read_parts(rh_decoding *decoding, const json_t *parts, const ch
   if (count == 0) return rh_fail_param(decoding->error, RH_INVALID, path, "\"%s\" is an empty array", path);
   for (size_t i = 0; i < count; i++) {
     char where[RH_API_PATH_BYTES];
-    (void)snprintf(where, sizeof where, "%s[%zu]", path, i);
+    (void)snprintf(where, sizeof where, "%.70s[%zu]", path, i);
     rh_status status = read_part(decoding, json_array_get(parts, i), role, where, pieces);
     if (status != RH_OK) return status;
   }
@@ -188,7 +188,7 @@ static rh_status read_call(rh_decoding *decoding, const json_t *call, const char
 static rh_status read_calls(rh_decoding *decoding, const json_t *calls, const char *path, rh_pieces *pieces) {
   for (size_t i = 0; i < json_array_size(calls); i++) {
     char where[RH_API_PATH_BYTES];
-    (void)snprintf(where, sizeof where, "%s.tool_calls[%zu]", path, i);
+    (void)snprintf(where, sizeof where, "%.60s.tool_calls[%zu]", path, i);
     rh_status status = read_call(decoding, json_array_get(calls, i), where, pieces);
     if (status != RH_OK) return status;
   }

@@ -85,6 +85,8 @@ static void render_text(const rh_daemon *daemon, rh_dynbuf *out) {
                               "  GET  /last_request_stats\n"
                               "  GET  /api/models\n  GET  /api/models/status/{id}\n  GET  /api/models/catalogue\n"
                               "  POST /api/models/load, unload, pin, alias, pull, copy\n  DELETE /api/models/{id}\n"
+                              "  GET  /api/providers, /api/usage, /api/prices, /api/keys, /api/experiments, /api/cache\n"
+                              "  POST /api/route/explain, /api/feedback, /api/keys, /api/experiments\n"
                               "  Ollama's /api/tags, show, ps, pull, copy, delete, version\n");
 }
 

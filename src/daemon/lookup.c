@@ -33,7 +33,6 @@ void rh_lookup_hit(rh_call *call, rh_recording *recording, double age_s, const c
   call->meta.cache_age_s = age_s;
   call->meta.route_reason = rh_arena_printf(call->asked->arena, "%s; %s", call->way->reason, how);
   if (call->meta.route_reason == NULL) call->meta.route_reason = call->way->reason;
-  rh_loop_defer(call->daemon->loop, &call->replaying);
 }
 
 bool rh_lookup_fits(const rh_call *call, const rh_recording *recording) {

@@ -128,6 +128,11 @@ static rh_step step_schedule(rh_call *call) {
 }
 
 static rh_step step_run(rh_call *call) {
+  if (call->cached != NULL && !call->answered) {
+    // At once, so that the connection need not be suspended and woken again. It moves the call on by itself.
+    rh_lookup_replay(call);
+    return RH_STEP_PARK;
+  }
   return call->answered ? RH_STEP_ACCOUNT : RH_STEP_PARK;  // events move it on
 }
 
@@ -181,6 +186,9 @@ void rh_call_stop_work(rh_call *call) {
   if (follower == NULL) return;
   if (!call->whole) (void)rh_follower_pass_lead(follower);
   call->facts = *rh_follower_facts(follower);
+  // These words are the work's own, and it may end here.
+  call->facts.fallback = rh_arena_strdup(call->asked->arena, call->facts.fallback);
+  if (call->facts.fallback == NULL) call->facts.fallback = "";
   if (!rh_follower_leads(follower)) call->facts.cost_usd = 0;
   rh_follower_leave(follower);
 }

@@ -116,13 +116,18 @@ static rh_status find_meaning(rh_gateway *gateway, const char *name, meaning *ou
     return RH_OK;
   }
   rh_error local = {0};
-  if (find_local(gateway, name, out, &local) == RH_OK) return RH_OK;
-  if (!is_open_name(name) && remote) {
+  // Ours come first. A name that is none of ours is mostly somebody else's; the folders are looked at again only when it is not.
+  bool theirs = !is_open_name(name) && remote;
+  bool known = !theirs || rh_manager_knows(gateway->manager, name);
+  if (known && find_local(gateway, name, out, &local) == RH_OK) return RH_OK;
+  if (theirs) {
     rh_status status = find_prefixed(gateway, name, out, error);
-    if (status != RH_NOT_FOUND) return status;
-    out->seat = find_listed(gateway, name);
+    if (status == RH_OK) return RH_OK;
+    out->seat = status == RH_NOT_FOUND ? find_listed(gateway, name) : NULL;
     out->kind = NAME_SEAT;
     if (out->seat != NULL) return RH_OK;
+    if (!known && find_local(gateway, name, out, &local) == RH_OK) return RH_OK;
+    if (status != RH_NOT_FOUND) return status;
   }
   // A machine without models of its own, but with providers: what names nothing is routed to them.
   if (is_open_name(name) && remote) {
@@ -273,6 +278,19 @@ rh_status rh_way_for_arm(rh_gateway *gateway, const rh_request *request, const r
   return long_way(gateway, request, caller, &means, request->model, out, error);
 }
 
+// Where the arm's model fails, the control's answers: an experiment must not cost a request. The arm has failed all the same.
+static void add_control(rh_gateway *gateway, const rh_request *request, const rh_caller *caller,
+                        const rh_assignment *part, rh_way *out) {
+  rh_way control;
+  rh_request wanted = *request;
+  rh_error ignored = {0};
+  wanted.model = rh_experiment_arm_model(part->experiment, 0);
+  if (part->arm == 0 || rh_way_for_arm(gateway, &wanted, caller, &control, &ignored) != RH_OK) return;
+  for (size_t i = 0; i < control.count && out->count < RH_PLAN_MAX; i++) {
+    add_seat(gateway, caller, control.seats[i], out);
+  }
+}
+
 // The arm's model in place of the asked one; the reason says so.
 static rh_status experiment_way(rh_gateway *gateway, const rh_request *request, const rh_caller *caller,
                                 const rh_assignment *part, rh_way *out) {
@@ -281,6 +299,7 @@ static rh_status experiment_way(rh_gateway *gateway, const rh_request *request, 
   rh_error ignored = {0};
   rh_status status = rh_way_for_arm(gateway, &wanted, caller, out, &ignored);
   if (status != RH_OK) return status;
+  add_control(gateway, request, caller, part, out);
   out->features.model = request->model;  // the arm's name goes with the experiment
   (void)rh_text_copy(out->experiment, sizeof out->experiment, rh_experiment_name(part->experiment));
   (void)rh_text_copy(out->arm, sizeof out->arm, part->arm_name);

@@ -79,6 +79,9 @@ typedef struct rh_resolution {
 // NULL, "", "default" and "auto" mean the default model. RH_NOT_FOUND says what to do: the nearest name, or that the
 // catalogue has it and `roundhouse pull` gets it.
 rh_status rh_manager_resolve(rh_manager *manager, const char *name, rh_resolution *out, rh_error *error) RH_MUST_CHECK;
+// Whether that name means something now, without a look at what has just come into the folders: for names that may well mean
+// a model of somebody else's.
+bool rh_manager_knows(rh_manager *manager, const char *name);
 
 // The model of exactly this name (or the newest version of it); NULL = none. Unlike the above it is no request: it says nothing about
 // what is asked for, looks at no alias, and writes no error.

@@ -221,6 +221,13 @@ static rh_status resolve_default(rh_manager *manager, rh_resolution *out, rh_err
   return found(out, served, false, error);
 }
 
+bool rh_manager_knows(rh_manager *manager, const char *name) {
+  bool nowhere = false;
+  rh_resolution out = {0};
+  rh_error error;
+  return means_default(name) || resolve_named(manager, name, &out, &nowhere, &error) == RH_OK || !nowhere;
+}
+
 rh_status rh_manager_resolve(rh_manager *manager, const char *name, rh_resolution *out, rh_error *error) {
   *out = (rh_resolution){0};
   if (means_default(name)) return resolve_default(manager, out, error);

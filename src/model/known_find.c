@@ -35,7 +35,8 @@ static const rh_known *by_name_alone(const rh_known_list *all, const char *text,
   const rh_known *best = NULL;
   for (size_t i = 0; i < all->count; i++) {
     const rh_known *known = &all->items[i];
-    if (!begin_alike(known->name, text) || strlen(known->name) != length || strncasecmp(known->name, text, length) != 0) continue;
+    if (!begin_alike(known->name, text) || strlen(known->name) != length || strncasecmp(known->name, text, length) != 0)
+      continue;
     if (known->recommended) return known;
     if (best == NULL || known->rank > best->rank) best = known;
   }

@@ -39,6 +39,13 @@ static rh_turn *turn_of(rh_policy *policy, uint64_t key) {
   return &policy->turns[at];
 }
 
+static bool is_before(const rh_route_work *work, uint16_t a, uint16_t b) {
+  const rh_route_score *one = &work->scores[a];
+  const rh_route_score *two = &work->scores[b];
+  if (one->first != two->first) return one->first > two->first;
+  return one->second > two->second;
+}
+
 static void take_turns(rh_route_work *work, const rh_ranking *ranking) {
   rh_policy *policy = work->policy;
   double total = 0;
@@ -56,8 +63,8 @@ static void take_turns(rh_route_work *work, const rh_ranking *ranking) {
   if (work->dry) return;
   size_t best = 0;
   for (size_t i = 0; i < work->candidates; i++) {
-    double lead = work->scores[work->order[i]].first - work->scores[work->order[best]].first;
-    if (lead > EQUAL) best = i;
+    // By the order that decides: the turn is taken from the one that gets it.
+    if (is_before(work, work->order[i], work->order[best])) best = i;
   }
   for (size_t i = 0; i < work->candidates; i++) {
     uint64_t key = identity(ranking->scope, member_of(work, i)) | 1;
@@ -71,13 +78,6 @@ static void take_turns(rh_route_work *work, const rh_ranking *ranking) {
 }
 
 // --- order ---------------------------------------------------------------------------------------------------------
-
-static bool is_before(const rh_route_work *work, uint16_t a, uint16_t b) {
-  const rh_route_score *one = &work->scores[a];
-  const rh_route_score *two = &work->scores[b];
-  if (one->first != two->first) return one->first > two->first;
-  return one->second > two->second;
-}
 
 // Insertion: stable, and short lists are the rule. Long ones are put in order by merging runs of it.
 static void insert_sort(rh_route_work *work, size_t begin, size_t end) {

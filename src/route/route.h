@@ -63,7 +63,7 @@ typedef struct rh_route_member {
   bool on_gpu, ready;    // loaded now (remote ones always)
   bool available;        // false: breaker open, resting, failed to load, disabled. `why_not` says it
   const char *why_not;
-  uint64_t back_ns;  // when it is available again, as far as is known beyond its breaker; 0 = not known
+  uint64_t back_ns;            // when it is available again, as far as is known beyond its breaker; 0 = not known
   int64_t context;             // tokens; 0 = unknown
   double price_in, price_out;  // US dollars a million tokens
   double quality;              // 0..1; NaN = unknown

@@ -83,7 +83,7 @@ def test_breaker_opens_probes_and_closes(daemon, upstream):
     assert len(upstream.requests) == 3
     # Who insists on it is refused without being sent there, and told when to come again.
     outcome = ask(server, "openai", "x", "up/m")
-    assert outcome.status == 503 and outcome.header("retry-after") == str(max(1, round(pause)))
+    assert outcome.status == 503 and 1 <= int(outcome.header("retry-after")) <= max(1, round(pause))
     # Half open: one request goes there, however many come; while it is under way the others go elsewhere.
     poll(lambda: time.monotonic() - opened > pause, pause + 1, "the pause")
     upstream.answer = Reply("I am well again.", stall="headers")
@@ -270,16 +270,9 @@ def test_slow_is_better_than_nothing(daemon, upstream, second):
     """Without a budget to go elsewhere, or with nobody else, the silent member is waited for."""
     providers = {"up": provider(upstream), "two": provider(second)}
     hold = 0.1 * SCALE
-    server = start(daemon, providers, ["up/m", "two/m"], hold_timeout=f"{hold}s", retry_budget=0)
+    server = start(daemon, providers, ["up/m", "two/m"], hold_timeout=f"{hold}s", retry_budget=0, breaker_failures=0)
     upstream.answer = Reply(status=500)
     for _ in range(10):  # the free attempts
-        assert ask(server, "openai", "x", "chain").text == "From the second."
-        if state(server, "up") != "closed":
-            break
-    server = start(
-        daemon, providers, ["up/m", "two/m"], hold_timeout=f"{hold}s", retry_budget=0, breaker_failures=0
-    )
-    for _ in range(10):
         assert ask(server, "openai", "x", "chain").text == "From the second."
     assert ask(server, "openai", "x", "chain").status == 502  # the budget is gone
     upstream.answer = Reply("Late, but here.", drip=3 * hold)

@@ -254,6 +254,20 @@ def test_usage_adds_up(paid):
     assert ann not in text and secret not in text and MAIN not in text
 
 
+def test_who_was_left_for_the_next_is_counted(admin):
+    with Upstream() as upstream:
+        upstream.answer = Reply(status=500)
+        providers = {"paid": {"type": "openai-compatible", "baseUrl": upstream.url, "models": {"default": "big"}, "retries": 0}}
+        rule = {"condition": {"hasCode": False}, "action": {"provider": "paid"}, "reason": "all goes out"}
+        one = admin(config={"providers": providers, "routing": {"rules": [rule]}, "fallbackChain": ["local"]})
+        answer = one.chat("hi", model="auto")
+        assert (answer.status, answer.header("x-roundhouse-provider")) == (200, "local"), answer
+        labels = {"gen_ai_provider_name": "paid", "gen_ai_response_model": "big"}
+        assert one.server.metric("roundhouse_fallbacks_total", **labels) == 1
+        assert one.server.metric("roundhouse_fallbacks_total", error_type="upstream_error", **labels) == 1
+        assert one.server.metric("roundhouse_cost_usd_total") == 0
+
+
 def test_a_key_sees_its_own_usage_only(paid):
     ann, secret = paid.make("ann")
     paid.make("bob")

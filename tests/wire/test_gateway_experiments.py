@@ -120,6 +120,7 @@ def test_a_failing_arm_is_stopped_and_the_control_gets_its_share(daemon):
         models={"one": "fake:slots=4", "two": "fake:slots=4,fail_at=0"},
         config={"experiments": [experiment(sticky="none", guardrail={"minimum": 10})]},
         breaker_failures=0,
+        retry_budget=10,
     )
     server.expect_errors("told to fail")
     statuses = []
@@ -130,6 +131,7 @@ def test_a_failing_arm_is_stopped_and_the_control_gets_its_share(daemon):
 
     poll(stopped, 60, "the arm's end")
     assert len(statuses) < 200
+    assert set(statuses) == {200}  # the control answered in the arm's place
     arm = arms(server)["new"]
     assert arm["requests"] == arm["errors"] >= 10
     assert "100.0 %" in arm["why"] and "new" in arm["why"]
@@ -141,32 +143,27 @@ def test_a_failing_arm_is_stopped_and_the_control_gets_its_share(daemon):
     assert arms(server)["old"]["state"] == "running"
 
 
-def test_what_a_fallback_saved_is_the_arms_failure(daemon, upstream):
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_the_control_answers_where_an_arm_cannot(daemon, upstream, stream):
     upstream.answer = Reply(status=500)
+    only_new = [{**TWO_ARMS[0], "weight": 1e-6}, {"name": "new", "model": "up/m"}]
     server = daemon(
         models={"one": "fake:slots=4"},
         config={
-            "providers": {"up": provider(upstream), "here": {"type": "local", "models": {"default": "one"}}},
-            "fallbackChain": ["here"],
-            "experiments": [
-                experiment(
-                    sticky="none",
-                    arms=[TWO_ARMS[0], {"name": "new", "model": "up/m"}],
-                    guardrail={"minimum": 10},
-                )
-            ],
+            "providers": {"up": provider(upstream)},
+            "experiments": [experiment(sticky="none", arms=only_new)],
         },
-        breaker_failures=0,
-        retry_budget=10,
     )
-
-    def stopped():
-        assert ask(server).status == 200
-        return arms(server)["new"]["state"] == "stopped"
-
-    poll(stopped, 60, "the arm's end")
-    assert arms(server)["new"]["errors"] == arms(server)["new"]["requests"]
-    assert arms(server)["old"]["errors"] == 0
+    body = {"model": "one", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4, "stream": stream}
+    with server.stream("/v1/chat/completions", body) as answer:
+        head = answer.start()
+        assert head.status == 200
+        told = [event.json() for event in answer if event.data != "[DONE]"][-1] if stream else head.json()
+    assert told["roundhouse"]["provider"] == "local" and told["roundhouse"]["arm"] == "new"
+    assert head.header("x-roundhouse-model") == "one"
+    poll(lambda: arms(server)["new"]["errors"] == 1, 10, "the arm's failure")
+    assert arms(server)["old"]["requests"] == 0
+    assert len(upstream.requests) == 1
 
 
 # --- shadows ---
@@ -176,7 +173,8 @@ def shadowed(upstream, **fields):
     return {
         "models": {"one": "fake:slots=4"},
         "config": {
-            "providers": {"up": provider(upstream)},
+            # On loopback, but not this machine: as a provider elsewhere would be.
+            "providers": {"up": provider(upstream, local=False)},
             "prices": {"up/m": {"input": 100, "output": 200}},
             "experiments": [experiment(kind="shadow", arms=[TWO_ARMS[0], {"name": "copy", "model": "up/m"}])],
         },
