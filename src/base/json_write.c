@@ -83,9 +83,17 @@ static rh_status take_back(rh_dynbuf *buf, size_t mark, rh_status status) {
 
 static rh_status append_string(rh_dynbuf *buf, const char *text, size_t length) {
   // One growth for the usual case, where nothing needs an escape. When this fails the first append says so.
-  (void)rh_dynbuf_reserve(buf, length + 2);
+  char *to = rh_dynbuf_reserve(buf, length + 2);
+  size_t i = plain_run(text, 0, length);
+  if (to != NULL && i == length) {
+    to[0] = '"';
+    if (length > 0) memcpy(to + 1, text, length);
+    to[length + 1] = '"';
+    rh_dynbuf_grow(buf, length + 2);
+    return RH_OK;
+  }
   rh_status status = rh_dynbuf_append_char(buf, '"');
-  size_t i = 0;
+  if (status == RH_OK) status = rh_dynbuf_append(buf, text, i);
   while (status == RH_OK && i < length) {
     size_t run = plain_run(text, i, length);
     if (run > 0) {

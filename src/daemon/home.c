@@ -79,15 +79,16 @@ static void render_text(const rh_daemon *daemon, rh_dynbuf *out) {
   for (const rh_api_endpoint *const *at = rh_api_all(); *at != NULL; at++) {
     (void)rh_dynbuf_printf(out, "  POST %s\n", (*at)->path);
   }
-  (void)rh_dynbuf_append_text(out,
-                              "  POST /api/inference/cancel/{request_id}\n"
-                              "  GET  /v1/models\n  GET  /v1/models/{id}\n  GET  /health\n  GET  /metrics\n"
-                              "  GET  /last_request_stats\n"
-                              "  GET  /api/models\n  GET  /api/models/status/{id}\n  GET  /api/models/catalogue\n"
-                              "  POST /api/models/load, unload, pin, alias, pull, copy\n  DELETE /api/models/{id}\n"
-                              "  GET  /api/providers, /api/usage, /api/prices, /api/keys, /api/experiments, /api/cache\n"
-                              "  POST /api/route/explain, /api/feedback, /api/keys, /api/experiments\n"
-                              "  Ollama's /api/tags, show, ps, pull, copy, delete, version\n");
+  (void)rh_dynbuf_append_text(
+      out,
+      "  POST /api/inference/cancel/{request_id}\n"
+      "  GET  /v1/models\n  GET  /v1/models/{id}\n  GET  /health\n  GET  /metrics\n"
+      "  GET  /last_request_stats\n"
+      "  GET  /api/models\n  GET  /api/models/status/{id}\n  GET  /api/models/catalogue\n"
+      "  POST /api/models/load, unload, pin, alias, pull, copy\n  DELETE /api/models/{id}\n"
+      "  GET  /api/providers, /api/usage, /api/prices, /api/keys, /api/experiments, /api/cache\n"
+      "  POST /api/route/explain, /api/feedback, /api/keys, /api/experiments\n"
+      "  Ollama's /api/tags, show, ps, pull, copy, delete, version\n");
 }
 
 void rh_page_home(rh_daemon *daemon, rh_http_exchange *exchange, const char *id, rh_page_answer *answer) {

@@ -67,11 +67,17 @@ const char *rh_http_body(const rh_http_exchange *exchange, size_t *length) {
   return rh_dynbuf_data(&exchange->body);
 }
 
+static bool is_token_byte(unsigned char byte) {
+  unsigned char lower = byte | 0x20;
+  if ((lower >= 'a' && lower <= 'z') || byte == '-') return true;  // nearly all
+  return byte > ' ' && byte < 0x7f && strchr("\"(),/:;<=>?@[\\]{}", byte) == NULL;
+}
+
 // RFC 9110: a name is a token, a value has no control characters but the tab. The library takes no empty value.
 static bool header_valid(const char *name, const char *value) {
   if (*name == '\0' || *value == '\0') return false;
   for (const unsigned char *at = (const unsigned char *)name; *at != '\0'; at++) {
-    if (*at <= ' ' || *at >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", *at) != NULL) return false;
+    if (!is_token_byte(*at)) return false;
   }
   for (const unsigned char *at = (const unsigned char *)value; *at != '\0'; at++) {
     if ((*at < ' ' && *at != '\t') || *at == 0x7f) return false;

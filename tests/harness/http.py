@@ -42,7 +42,7 @@ class Response:
 
 class Connection:
     def __init__(self, address, timeout=30, receive_buffer=None, source=None):
-        """address: (host, port). receive_buffer: bytes of SO_RCVBUF, set before connecting. source: the client's address."""
+        """address: (host, port). receive_buffer: bytes of SO_RCVBUF, set before connecting. source: own address."""
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.settimeout(scaled(timeout))

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,6 +135,39 @@ static void test_numbers_are_short_and_exact(void **state) {
   }
 }
 
+static void test_whole_numbers(void **state) {
+  (void)state;
+  const int64_t values[] = {0, 7, -1, 10, 99, 100, -100, 1234567890, INT64_MAX, INT64_MIN, INT64_MIN + 1};
+  for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+    char out[RH_INT_TEXT_SIZE], expected[32];
+    snprintf(expected, sizeof expected, "%" PRId64, values[i]);
+    assert_int_equal(rh_text_format_int(out, values[i]), strlen(expected));
+    assert_string_equal(out, expected);
+  }
+}
+
+// What is written without printf must be what printf would write.
+static void test_short_numbers_are_as_printf_writes_them(void **state) {
+  (void)state;
+  assert_number_text(0.0001, "0.0001");
+  assert_number_text(0.00005, "5e-05");
+  assert_number_text(-12.5, "-12.5");
+  assert_number_text(999999999.999999, "999999999.999999");
+  assert_number_text(1.000001, "1.000001");
+  assert_number_text(1e9 + 0.5, "1000000000.5");
+  unsigned random = 7;
+  for (int i = 0; i < 50000; i++) {
+    random = random * 1103515245u + 12345u;
+    double value = (double)(random >> (random % 24)) / (i % 3 == 0 ? 1e6 : i % 3 == 1 ? 1e3 : 7.0);
+    char out[32], expected[32];
+    int digits = 15;
+    do snprintf(expected, sizeof expected, "%.*g", digits, value);
+    while (strtod(expected, NULL) != value && digits++ < 17);
+    rh_text_format_number(out, sizeof out, value);
+    assert_string_equal(out, expected);
+  }
+}
+
 static void test_copies_are_cut_between_characters(void **state) {
   (void)state;
   char out[4];
@@ -190,6 +224,8 @@ int main(void) {
       cmocka_unit_test(test_a_forked_child_has_ids_of_its_own),
       cmocka_unit_test(test_sha256_of_the_standards_examples),
       cmocka_unit_test(test_sizes_for_people),
+      cmocka_unit_test(test_whole_numbers),
+      cmocka_unit_test(test_short_numbers_are_as_printf_writes_them),
       cmocka_unit_test(test_numbers_are_short_and_exact),
       cmocka_unit_test(test_copies_are_cut_between_characters),
       cmocka_unit_test(test_starts_and_ends),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gateway's own calls: keys and what they may do, usage, prices, feedback, experiments, the cache, and the routing explained.
+"""The gateway's own calls: keys and what they may do, usage, prices, feedback, experiments, the cache, routing.
 Models are fakes; what costs money is a scripted provider on loopback with a price from the configuration."""
 
 import json
@@ -257,14 +257,14 @@ def test_usage_adds_up(paid):
 def test_who_was_left_for_the_next_is_counted(admin):
     with Upstream() as upstream:
         upstream.answer = Reply(status=500)
-        providers = {"paid": {"type": "openai-compatible", "baseUrl": upstream.url, "models": {"default": "big"}, "retries": 0}}
+        paid = {"type": "openai-compatible", "baseUrl": upstream.url, "max_retries": 0, "models": {"default": "big"}}
         rule = {"condition": {"hasCode": False}, "action": {"provider": "paid"}, "reason": "all goes out"}
-        one = admin(config={"providers": providers, "routing": {"rules": [rule]}, "fallbackChain": ["local"]})
+        one = admin(config={"providers": {"paid": paid}, "routing": {"rules": [rule]}, "fallbackChain": ["local"]})
         answer = one.chat("hi", model="auto")
         assert (answer.status, answer.header("x-roundhouse-provider")) == (200, "local"), answer
         labels = {"gen_ai_provider_name": "paid", "gen_ai_response_model": "big"}
         assert one.server.metric("roundhouse_fallbacks_total", **labels) == 1
-        assert one.server.metric("roundhouse_fallbacks_total", error_type="upstream_error", **labels) == 1
+        assert one.server.metric("roundhouse_fallbacks_total", error_type="upstream", **labels) == 1
         assert one.server.metric("roundhouse_cost_usd_total") == 0
 
 
@@ -504,7 +504,8 @@ def routed(admin):
 
 
 def test_a_decision_is_explained(routed):
-    told = routed.ok("POST", "/api/route/explain", {"prompt": "def f(x):\n    return x + 1\n\nfor i in range(3): print(i)"})
+    code = "def f(x):\n    return x + 1\n\nfor i in range(3): print(i)"
+    told = routed.ok("POST", "/api/route/explain", {"prompt": code})
     assert told["features"]["has_code"] and told["features"]["prompt_tokens"] > 5
     assert [rule["decided"] for rule in told["rules"]] == [True, False]
     assert told["choice"] == {"provider": "paid", "model": "big"} and "code goes out" in told["reason"]

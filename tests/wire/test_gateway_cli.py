@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands of the gateway, as a person and as scripts use them: keys (with and without a server), usage, route, providers,
-experiments, feedback, cache, config check; and the key that every command sends."""
+"""The commands of the gateway, as a person and as scripts use them: keys (with and without a server), usage, route,
+providers, experiments, feedback, cache, config check; and the key that every command sends."""
 
 import json
 import os
@@ -214,7 +214,8 @@ def test_a_decision_is_readable(cli, paid):
     assert "choice: paid/big" in shown
     rules = [line.split(None, 2) for line in shown.splitlines() if " code" in line or " secrets" in line][:2]
     assert rules[0][2] == "decides" and rules[1][2].startswith("no: "), shown
-    secret = cli("route", "explain", "Hello", "--header", "x-roundhouse-privacy=high", "--header=X-Other: 1", server=paid)
+    headers = ["--header", "x-roundhouse-privacy=high", "--header=X-Other: 1"]
+    secret = cli("route", "explain", "Hello", *headers, server=paid)
     assert "choice: local/fake" in secret.stdout and "secrets stay" in secret.stdout
     assert "choice: paid/big" in cli("route", "explain", "-", stdin=code, server=paid).stdout
     named = json.loads(cli("route", "explain", "Hello", "--model", "paid/big", "--json", server=paid).stdout)
@@ -231,7 +232,8 @@ def test_providers_are_a_table(cli, paid):
     assert paid.upstream.url in done.stdout and "has no key" in done.stdout
     assert "$10.00 / $100.00" in done.stdout and "closed" in done.stdout
     assert "bare: " in done.stderr, "what is missing, in words"
-    assert {p["name"] for p in json.loads(cli("providers", "--json", server=paid).stdout)["providers"]} == {"paid", "bare"}
+    told = json.loads(cli("providers", "--json", server=paid).stdout)
+    assert {provider["name"] for provider in told["providers"]} == {"paid", "bare"}
 
 
 def test_feedback(cli, paid):

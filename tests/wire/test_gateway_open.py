@@ -58,7 +58,8 @@ def test_this_machine_needs_none(daemon, address):
 
 # --- secrets ---
 
-PROVIDER, OPS, WRONG, REDIS = "provider-s3cret-0123456789", "ops-s3cret-0123456789", "wrong-s3cret-0123456789", "redis-s3cret-0123"
+PROVIDER, OPS = "provider-s3cret-0123456789", "ops-s3cret-0123456789"
+WRONG, REDIS = "wrong-s3cret-0123456789", "redis-s3cret-0123"
 
 
 def test_secrets_stand_nowhere(daemon, upstream, tmp_path):

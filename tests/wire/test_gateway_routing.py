@@ -136,8 +136,14 @@ def test_what_an_answer_says(server, remote):
         assert stream.start().header("x-roundhouse-provider") == "up"
         notes = [event.json().get("roundhouse") for event in stream if event.data != "[DONE]"]
     assert notes[-1]["cost_usd"] == pytest.approx(cost)
-    meta = server.post("/api/inference", {"model_id": "a", "inputs": "hi"})
-    assert meta.status == 200 and meta.json()["meta"]["provider"] == "local", meta
+
+
+def test_what_the_meta_of_an_inference_says(daemon):
+    server = daemon(models={"labels": "fake:task=classify,labels=cat/dog"}, config={"routing": {"mode": "rule-based"}})
+    answer = server.post("/api/inference", {"model_id": "labels", "inputs": "a cat"})
+    assert answer.status == 200, answer
+    meta = answer.json()["meta"]
+    assert (meta["provider"], meta["cache"], meta["cost_usd"]) == ("local", "off", 0) and meta["route_reason"]
 
 
 def test_round_robin_by_weight(server):

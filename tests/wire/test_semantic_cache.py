@@ -29,7 +29,8 @@ def state(answer):
 
 
 def cosine(server, one, two):
-    vectors = [item["embedding"] for item in server.post("/v1/embeddings", {"model": "emb", "input": [one, two]}).json()["data"]]
+    answer = server.post("/v1/embeddings", {"model": "emb", "input": [one, two]})
+    vectors = [item["embedding"] for item in answer.json()["data"]]
     dot = sum(a * b for a, b in zip(*vectors, strict=True))
     return dot / (sum(a * a for a in vectors[0]) ** 0.5 * sum(b * b for b in vectors[1]) ** 0.5)
 

@@ -2,6 +2,7 @@
 """One generation for many equal requests at once: whole and streamed together, through both dialects; who asked first may
 leave, who reads slowly holds nobody up, and what it cost is counted once."""
 
+import sqlite3
 import threading
 
 import pytest
@@ -227,8 +228,6 @@ def test_a_slow_reader_holds_nobody_up(daemon, slow_leads):
 
 def usage_rows(server):
     """Rows of the ledger, read after the daemon's end: nobody else has them."""
-    import sqlite3
-
     assert server.stop() == 0
     path = server.folder / ".local/share/roundhouse/state/state.db"
     with sqlite3.connect(path) as database:
