@@ -59,6 +59,11 @@ rh_status rh_gate_check(const rh_daemon *daemon, const rh_http_exchange *exchang
   return status;
 }
 
+bool rh_gate_trusts(const rh_daemon *daemon, const rh_http_exchange *exchange) {
+  rh_key *key = NULL;
+  return rh_gate_check(daemon, exchange, 0, &key, NULL) == RH_OK;
+}
+
 const char *rh_gate_address(const rh_daemon *daemon, const rh_http_exchange *exchange) {
   const char *forwarded = NULL;
   if (daemon->settings->gateway.trust_proxy) forwarded = rh_http_last_header(exchange, "X-Forwarded-For");

@@ -48,11 +48,11 @@ static void append_html_models(const rh_daemon *daemon, rh_dynbuf *out) {
   (void)rh_dynbuf_append_text(out, "</table>");
 }
 
-static void render_html(const rh_daemon *daemon, rh_dynbuf *out) {
+static void render_html(const rh_daemon *daemon, bool trusted, rh_dynbuf *out) {
   (void)rh_dynbuf_append_text(out, head);
   (void)rh_dynbuf_printf(out, "<h1>Roundhouse is running</h1><p>Version %s, up for %.0f s.</p>", RH_VERSION,
                          rh_ns_to_s(rh_clock_now_ns() - daemon->started_ns));
-  append_html_models(daemon, out);
+  if (trusted) append_html_models(daemon, out);
   (void)rh_dynbuf_append_text(out, "<h2>Ask</h2><pre>curl http://");
   append_escaped(out, rh_http_server_address(daemon->http));
   (void)rh_dynbuf_append_text(
@@ -68,9 +68,9 @@ static void render_html(const rh_daemon *daemon, rh_dynbuf *out) {
                               "<a href=\"/last_request_stats\">/last_request_stats</a></p></html>\n");
 }
 
-static void render_text(const rh_daemon *daemon, rh_dynbuf *out) {
-  (void)rh_dynbuf_printf(out, "Roundhouse %s is running\n\nModels:\n", RH_VERSION);
-  for (size_t i = 0; i < rh_manager_count(daemon->manager); i++) {
+static void render_text(const rh_daemon *daemon, bool trusted, rh_dynbuf *out) {
+  (void)rh_dynbuf_printf(out, "Roundhouse %s is running\n%s", RH_VERSION, trusted ? "\nModels:\n" : "");
+  for (size_t i = 0; trusted && i < rh_manager_count(daemon->manager); i++) {
     const rh_served *served = rh_manager_at(daemon->manager, i);
     (void)rh_dynbuf_printf(out, "  %s (%s)\n", rh_served_spec(served)->name,
                            rh_member_state_name(rh_member_get_state(rh_served_member(served))));
@@ -93,6 +93,7 @@ static void render_text(const rh_daemon *daemon, rh_dynbuf *out) {
 
 void rh_page_home(rh_daemon *daemon, rh_http_exchange *exchange, const char *id, rh_page_answer *answer) {
   (void)id;
+  bool trusted = rh_gate_trusts(daemon, exchange);
   const char *accept = rh_http_header(exchange, "Accept");
   const char *agent = rh_http_header(exchange, "User-Agent");
   if (agent != NULL && rh_text_starts_with(agent, "ollama")) {
@@ -101,9 +102,9 @@ void rh_page_home(rh_daemon *daemon, rh_http_exchange *exchange, const char *id,
     (void)rh_dynbuf_append_text(&answer->body, "Ollama is running");
   } else if (accept != NULL && strstr(accept, "text/html") != NULL) {
     answer->content_type = "text/html; charset=utf-8";
-    render_html(daemon, &answer->body);
+    render_html(daemon, trusted, &answer->body);
   } else {
     answer->content_type = "text/plain; charset=utf-8";
-    render_text(daemon, &answer->body);
+    render_text(daemon, trusted, &answer->body);
   }
 }

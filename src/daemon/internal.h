@@ -194,6 +194,8 @@ bool rh_gate_needs_key(const rh_daemon *daemon);
 // May this exchange do what needs `scope`? On RH_OK *key is its key, not held, or NULL. RH_UNAUTHENTICATED, RH_FORBIDDEN.
 rh_status rh_gate_check(const rh_daemon *daemon, const rh_http_exchange *exchange, unsigned scope, rh_key **key,
                         rh_error *error) RH_MUST_CHECK;
+// Open pages tell what runs here only to those who could use it.
+bool rh_gate_trusts(const rh_daemon *daemon, const rh_http_exchange *exchange);
 const char *rh_gate_address(const rh_daemon *daemon, const rh_http_exchange *exchange);  // of the client
 // RH_OK, or why the listener must not be opened to other machines.
 rh_status rh_gate_check_listener(rh_daemon *daemon, rh_error *error) RH_MUST_CHECK;

@@ -35,13 +35,12 @@ static json_t *model_health(const rh_served *served) {
 }
 
 void rh_page_health(rh_daemon *daemon, rh_http_exchange *exchange, const char *id, rh_page_answer *answer) {
-  (void)exchange;
   (void)id;
   json_t *models = json_array();
-  bool failed = false;
+  bool failed = false, trusted = rh_gate_trusts(daemon, exchange);
   for (size_t i = 0; i < rh_manager_count(daemon->manager); i++) {
     const rh_served *served = rh_manager_at(daemon->manager, i);
-    json_array_append_new(models, model_health(served));
+    if (trusted) json_array_append_new(models, model_health(served));
     failed = failed || rh_member_get_state(rh_served_member(served)) == RH_MEMBER_FAILED;
   }
   size_t in_flight = daemon->calls.count + daemon->operations.count;

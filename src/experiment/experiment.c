@@ -93,6 +93,7 @@ rh_experiment *rh_experiments_at(const rh_experiments *experiments, size_t index
 
 const char *rh_experiment_name(const rh_experiment *experiment) { return experiment->name; }
 const char *rh_experiment_arm_name(const rh_experiment *experiment, size_t arm) { return experiment->arms[arm].name; }
+size_t rh_experiment_arms(const rh_experiment *experiment) { return experiment->arm_count; }
 const char *rh_experiment_arm_model(const rh_experiment *experiment, size_t arm) { return experiment->arms[arm].model; }
 rh_experiment_state rh_experiment_state_of(const rh_experiment *experiment) { return experiment->state; }
 json_t *rh_experiment_definition(const rh_experiment *experiment) { return rh_experiment_define(experiment); }

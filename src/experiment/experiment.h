@@ -61,6 +61,7 @@ const char *rh_experiment_name(const rh_experiment *experiment);
 rh_experiment_state rh_experiment_state_of(const rh_experiment *experiment);
 // As it was given, with the defaults filled in. New reference; NULL = no memory.
 json_t *rh_experiment_definition(const rh_experiment *experiment);
+size_t rh_experiment_arms(const rh_experiment *experiment);
 const char *rh_experiment_arm_name(const rh_experiment *experiment, size_t arm);
 const char *rh_experiment_arm_model(const rh_experiment *experiment, size_t arm);
 

@@ -104,8 +104,11 @@ static void begin_shadow(rh_gateway *gateway, rh_asked *asked, const rh_caller *
 
 void rh_gateway_begin_shadows(rh_gateway *gateway, rh_asked *asked, const rh_caller *caller, const rh_way *way) {
   // It may have been removed since the request was routed.
-  if (way->shadow_count == 0 || rh_experiment_find(gateway->experiments, way->experiment) == NULL) return;
+  const rh_experiment *experiment =
+      way->shadow_count > 0 ? rh_experiment_find(gateway->experiments, way->experiment) : NULL;
+  if (experiment == NULL) return;
   for (size_t i = 0; i < way->shadow_count && gateway->shadows.count < SHADOWS_MAX; i++) {
+    if (way->shadows[i] >= rh_experiment_arms(experiment)) continue;  // removed, and made again with fewer arms
     begin_shadow(gateway, asked, caller, way, way->shadows[i]);
   }
 }
