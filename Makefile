@@ -42,7 +42,7 @@ unit wire fault e2e asan tsan: ## one suite, or all that run under one sanitizer
 
 bench:           ## measure, beside llama-server where that makes sense
 	@scripts/setup.sh --for bench
-	@scripts/build.sh release roundhouse roundhouse-worker bench_http_latency
+	@scripts/build.sh release roundhouse roundhouse-worker bench_http_latency bench_fake_upstream bench_route_speed
 	@$(PYTHON) bench/run.py --llama-server deps/bin/llama-server $(ARGS)
 
 fuzz:            ## run each fuzz target for FUZZ_SECONDS

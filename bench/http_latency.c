@@ -6,10 +6,10 @@
 //   bench_http_latency --port N --path P --body FILE [--body FILE ...] [--host A] [--connections C] [--requests N]
 //                      [--warmup W] [--detail] [--pid PID --sample-every K] [--header "Name: value" ...] [--number FROM]
 //
-// Bodies are files; request i sends body i modulo their number. With --number, each run of at least three '#' in a body or a
-// --header becomes the last digits of FROM + i, so that no two requests need be alike. Prints one JSON object: counts, percentiles of the
-// whole request and of its first content (microseconds), with --detail one object per request, with --pid the resident
-// memory of that process every K requests. It understands as much HTTP and SSE as it needs: status, Content-Length,
+// Bodies are files; request i sends body i modulo their number. With --number, each run of at least three '#' in a body
+// or a --header becomes the last digits of FROM + i, so that no two requests need be alike. Prints one JSON object:
+// counts, percentiles of the whole request and of its first content (microseconds), with --detail one object per
+// request, with --pid the resident memory of that process every K requests. It understands as much HTTP and SSE as it needs: status, Content-Length,
 // chunked, the first non-empty "content"/"text" of an event, the last "completion_tokens" and "prompt_tokens".
 // One thread.
 #include <arpa/inet.h>

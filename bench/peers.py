@@ -2,8 +2,8 @@
 """Peers that are Python packages: each in a process of its own that answers a line of JSON with a line of JSON. They are no
 servers: nothing is sent over HTTP, queued or streamed there, which is to their advantage.
 
-RH_BENCH_PEER_PYTHON names a Python that has the packages (fastembed, sentence-transformers, onnxruntime-genai); what it lacks is
-left out of the tables."""
+RH_BENCH_PEER_PYTHON names a Python that has the packages (fastembed, sentence-transformers, onnxruntime-genai; LiteLLM's proxy, which
+is a server, see servers.py); what it lacks is left out of the tables."""
 
 import json
 import os

@@ -72,6 +72,8 @@ static void on_found(void *ctx, rh_recording *recording, double age_s) {
   if (recording != NULL) {
     rh_lookup_hit(call, recording, age_s, "answered from the cache");
     rh_call_move_on(call, RH_STEP_RUN);
+  } else if (join_other(call)) {
+    rh_call_move_on(call, RH_STEP_RUN);
   } else if (!rh_semantic_begin(call)) {
     rh_call_move_on(call, rh_lookup_miss(call));
   }
@@ -121,6 +123,8 @@ rh_step rh_lookup_step(rh_call *call) {
     return RH_STEP_RUN;
   }
   if (status == RH_OK) rh_recording_release(recording);
+  // Before anything is embedded: a hundred equal questions need no hundred vectors.
+  if (join_other(call)) return RH_STEP_RUN;
   if (rh_semantic_begin(call)) return RH_STEP_PARK;
   return rh_lookup_miss(call);
 }
