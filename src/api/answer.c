@@ -129,7 +129,7 @@ static void put_gateway(rh_dynbuf *out, const rh_answer_meta *meta) {
   }
   if (meta->cache_age_s > 0) {
     rh_put(out, ",\"cache_age_s\":");
-    rh_put_number(out, meta->cache_age_s);
+    put_ms(out, meta->cache_age_s);  // three decimals, though seconds
   }
   if (meta->experiment != NULL) put_member(out, ",\"experiment\":", meta->experiment);
   if (meta->arm != NULL) put_member(out, ",\"arm\":", meta->arm);

@@ -2,6 +2,7 @@
 //
 // The account of a request: metrics, one log line, and /last_request_stats. The prompt itself is never written, only a
 // hash of it, unless "log_prompts" asks for it.
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,16 +131,20 @@ static void count(const rh_call *call, double latency_s) {
   }
 }
 
+// Three decimals are what anybody reads, and all digits of a quotient take longer to write than the rest of the line.
+static double rounded(double value) { return round(value * 1000) / 1000; }
+
 static void log_line(const rh_call *call, const char *hash, const char *prompt, double latency_ms) {
   rh_log_level level = call->http_status >= 500 ? RH_LOG_WARN : RH_LOG_INFO;
   RH_LOG(level, "request", rh_log_str("request_id", call->id), rh_log_str("route", call->endpoint->name),
          rh_log_str("model", call->meta.model), rh_log_int("status", call->http_status),
          rh_log_str("outcome", outcome_of(call)), rh_log_str("prompt_hash", hash), rh_log_num("latency_ms", latency_ms),
-         rh_log_num("queue_ms", call->usage.queue_ms), rh_log_num("first_token_ms", first_token_ms(call)),
+         rh_log_num("queue_ms", rounded(call->usage.queue_ms)), rh_log_num("first_token_ms", first_token_ms(call)),
          rh_log_int("prompt_tokens", call->usage.prompt_tokens), rh_log_int("cached_tokens", call->usage.cached_tokens),
-         rh_log_int("tokens", completion_tokens(call)), rh_log_num("tokens_per_second", tokens_per_second(call)),
-         rh_log_str("cache", call->meta.cache), rh_log_str("provider", call->meta.provider),
-         rh_log_int("attempts", call->meta.attempts), rh_log_num("cost_usd", call->meta.cost_usd),
+         rh_log_int("tokens", completion_tokens(call)),
+         rh_log_num("tokens_per_second", rounded(tokens_per_second(call))), rh_log_str("cache", call->meta.cache),
+         rh_log_str("provider", call->meta.provider), rh_log_int("attempts", call->meta.attempts),
+         rh_log_num("cost_usd", call->meta.cost_usd),
          rh_log_str("key", call->caller.key != NULL ? call->caller.key->id : ""),
          rh_log_bool("stream", call->asked->request.stream), rh_log_str("route_reason", call->meta.route_reason),
          rh_log_str("operation", operation_of(call)), rh_log_int("items", items_of(call)),

@@ -201,7 +201,10 @@ void rh_ledger_add(rh_ledger *ledger, const rh_ledger_record *record) {
     count_dropped(ledger);
     return;
   }
-  memcpy(&ledger->ring[head % max], record, sizeof *record);
+  // An empty ring begins again at its front, so that a quiet server touches a few pages of it and not, in time, all.
+  if (waiting == 0) atomic_store_explicit(&ledger->base, head, memory_order_relaxed);
+  unsigned long long base = atomic_load_explicit(&ledger->base, memory_order_relaxed);
+  memcpy(&ledger->ring[(head - base) % max], record, sizeof *record);
   atomic_store(&ledger->head, head + 1);
   // Either we see that it sleeps, or it sees our record before it goes to sleep: both sides are sequentially consistent.
   bool asleep = atomic_load(&ledger->asleep) && atomic_exchange(&ledger->asleep, false);

@@ -14,7 +14,7 @@
 #include "ledger/database.h"
 #include "ledger/ledger.h"
 
-#define RH_LEDGER_BATCH 4096                                  // records in one transaction
+#define RH_LEDGER_BATCH 512                                   // records in one transaction
 #define RH_LEDGER_FLUSH_MAX_NS (UINT64_C(800) * 1000 * 1000)  // leaves 200 ms of the promised second for the writing
 #define RH_LEDGER_QUESTIONS_MAX 256                           // that wait
 #define RH_LEDGER_DECISION_WAIT_MAX ((size_t)8 << 20)         // bytes of lines that wait
@@ -68,6 +68,9 @@ struct rh_ledger {
 
   // The ring: records [tail, head). The loop's thread moves head, the ledger's tail.
   atomic_ullong head, tail;
+  // The record that stands at the ring's front. Moved by the loop's thread while the ring is empty, before the head: so whoever
+  // has seen a record to read sees the base it was written by.
+  atomic_ullong base;
   atomic_bool asleep;  // the ledger's thread waits without a time limit
   atomic_bool stop;
   atomic_ullong written, dropped, decisions, decisions_dropped, failures;

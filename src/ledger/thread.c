@@ -44,9 +44,10 @@ static bool write_records(rh_ledger *ledger) {
     size_t count = waiting(ledger);
     if (count == 0) return true;
     if (count > RH_LEDGER_BATCH) count = RH_LEDGER_BATCH;
+    unsigned long long first = tail - atomic_load(&ledger->base);
     rh_error error = {0};
     rh_status status =
-        rh_ledger_writer_records(ledger->writer, ledger->ring, ledger->options.ring_max, tail, count, &error);
+        rh_ledger_writer_records(ledger->writer, ledger->ring, ledger->options.ring_max, first, count, &error);
     if (status != RH_OK) {
       tell_failure(ledger, &error);
       return false;

@@ -50,7 +50,7 @@ rh_status rh_ledger_writer_new(const char *folder, rh_ledger_writer **out, rh_er
   if (status == RH_OK) status = rh_database_prepare(writer->database, insert_usage, &writer->usage, error);
   if (status == RH_OK) status = rh_database_prepare(writer->database, add_spent, &writer->spent, error);
   // The index over request ids is written in random places; 16 MiB keep its upper levels at hand.
-  if (status == RH_OK) status = rh_database_run(writer->database, "PRAGMA cache_size = -16384", error);
+  if (status == RH_OK) status = rh_database_run(writer->database, "PRAGMA cache_size = -1024", error);
   if (status != RH_OK) {
     rh_ledger_writer_free(writer);
     return status;
