@@ -96,6 +96,16 @@ static rh_status hash_secret(rh_keys *keys, rh_key_entry *entry, const json_t *i
   return status;
 }
 
+// A span would begin anew with every start of the daemon, and so never end.
+static rh_status check_expiry(const json_t *item, const char *path, rh_error *error) {
+  const json_t *span = json_object_get(item, "expires_in");
+  if (span == NULL || json_is_null(span)) return RH_OK;
+  return rh_fail_param(error, RH_INVALID, path,
+                       "%s: a key of the configuration has no \"expires_in\", which would count from each start; give "
+                       "\"expires_at\", a time in seconds since 1970",
+                       path);
+}
+
 static rh_status add_one(rh_keys *keys, const json_t *item, size_t index, int64_t now_s, rh_error *error) {
   char path[32];
   (void)snprintf(path, sizeof path, "keys[%zu]", index);
@@ -104,7 +114,9 @@ static rh_status add_one(rh_keys *keys, const json_t *item, size_t index, int64_
   entry->configured = true;
   entry->key.scopes = RH_KEY_INFERENCE;
   entry->key.created_s = now_s;
-  rh_status status = rh_key_read(&entry->key, item, path, sources, now_s, error);
+  rh_status status = check_expiry(item, path, error);
+  // Any time that it expires at is taken (0: none is too early): the file stays as it is after its keys have expired.
+  if (status == RH_OK) status = rh_key_read(&entry->key, item, path, sources, 0, error);
   if (status == RH_OK) status = hash_secret(keys, entry, item, path, error);
   if (status == RH_OK) {
     make_id(entry->key.id, entry->key.name);

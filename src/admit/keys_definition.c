@@ -13,6 +13,7 @@
 #include "base/json.h"
 
 #define YEARS_MAX_S (INT64_C(100) * 366 * 86400)
+#define TIME_MAX_S INT64_C(253402300799)  // the end of the year 9999
 #define BUDGET_MAX 1e12
 
 static const struct {
@@ -169,10 +170,14 @@ rh_status rh_key_models_read(rh_key *key, const char *text) {
   char **models = calloc(lines + 1, sizeof *models);
   if (models == NULL) return RH_NO_MEMORY;
   key->models = models;
+  // Whoever edits the file by hand may leave empty lines: they name no model. A list of nothing else allows none.
+  size_t count = 0;
   for (size_t i = 0; i < lines; i++) {
     size_t length = strcspn(text, "\n");
-    models[i] = strndup(text, length);
-    if (models[i] == NULL) return RH_NO_MEMORY;
+    if (length > 0) {
+      models[count] = strndup(text, length);
+      if (models[count++] == NULL) return RH_NO_MEMORY;
+    }
     text += length + 1;
   }
   return RH_OK;
@@ -216,7 +221,7 @@ static rh_status read_expiry(rh_key *key, const json_t *definition, const char *
   if (has_in) key->expires_s = now_s + span;
   if (!has_at) return RH_OK;
   int64_t when = json_is_integer(at) ? json_integer_value(at) : 0;
-  if (when <= now_s || when > now_s + YEARS_MAX_S) {
+  if (when <= now_s || when > TIME_MAX_S) {
     return rh_fail_param(error, RH_INVALID, full, "expires_at is a time to come, in seconds since 1970");
   }
   key->expires_s = when;

@@ -195,10 +195,12 @@ rh_status rh_keys_store_touch(rh_keys *keys, size_t max) {
     (void)sqlite3_bind_int64(keys->touch, 2, entry->key.last_used_s);
     if (sqlite3_step(keys->touch) != SQLITE_DONE) status = rh_database_fail(keys->database, "write", NULL);
     (void)sqlite3_reset(keys->touch);
-    entry->used = false;
     written++;
   }
   if (begun) status = rh_database_end(keys->database, status, NULL);
+  // Only what was committed is written: after a failure all of these are tried again.
+  if (status != RH_OK) return status;
+  for (size_t k = keys->touch_from; k < i; k++) keys->items[k]->used = false;
   keys->touch_from = i < keys->count ? i : 0;
-  return status == RH_OK && i < keys->count ? RH_AGAIN : status;
+  return i < keys->count ? RH_AGAIN : RH_OK;
 }

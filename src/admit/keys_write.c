@@ -46,6 +46,18 @@ static rh_status bind_definition(sqlite3_stmt *to, const rh_key *key, rh_error *
   return RH_OK;
 }
 
+// The database sees to it that no two active keys of its own have one name; the configuration's are not in it.
+static rh_status check_name(const rh_keys *keys, const rh_key *key, rh_error *error) {
+  for (size_t i = 0; i < keys->count; i++) {
+    const rh_key_entry *entry = keys->items[i];
+    if (!entry->configured || strcmp(entry->key.name, key->name) != 0) continue;
+    return rh_fail_param(error, RH_CONFLICT, "name",
+                         "there is a key named \"%s\" already, in the configuration file; take another name",
+                         key->name);
+  }
+  return RH_OK;
+}
+
 static rh_status insert(rh_keys *keys, const rh_key *key, const unsigned char hash[RH_KEY_HASH_BYTES],
                         rh_error *error) {
   static const char sql[] =
@@ -55,7 +67,8 @@ static rh_status insert(rh_keys *keys, const rh_key *key, const unsigned char ha
       " ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 0, 0,"
       " (SELECT CAST(value AS INTEGER) FROM state WHERE name = 'keys_generation'))";
   sqlite3_stmt *statement = NULL;
-  rh_status status = rh_database_prepare(keys->database, sql, &statement, error);
+  rh_status status = check_name(keys, key, error);
+  if (status == RH_OK) status = rh_database_prepare(keys->database, sql, &statement, error);
   if (status == RH_OK) status = bind_definition(statement, key, error);
   if (status == RH_OK) {
     (void)sqlite3_bind_text(statement, 12, key->id, -1, SQLITE_STATIC);

@@ -44,24 +44,34 @@ void rh_recording_release(rh_recording *recording) {
   free(recording);
 }
 
-bool recording_note(recording_choices *choices, rh_event_kind kind, uint32_t choice) {
-  if (choice >= RH_JOBS_MAX) return false;
-  uint64_t bit = UINT64_C(1) << choice;
+// What another try would fail at just so: the request itself is at fault.
+static bool is_the_askers_fault(rh_status status) {
+  return status == RH_INVALID || status == RH_TOO_LARGE || status == RH_CONTEXT_OVERFLOW || status == RH_UNSUPPORTED;
+}
+
+bool recording_note(recording_choices *choices, const rh_event *event) {
+  rh_event_kind kind = event->kind;
+  if (event->choice >= RH_JOBS_MAX) return false;
+  uint64_t bit = UINT64_C(1) << event->choice;
   choices->begun |= bit;
   if (kind == RH_EVENT_START) {
     choices->ended &= ~bit;
     choices->failed &= ~bit;
+    choices->spoiled &= ~bit;
     return true;
   }
   if (((choices->ended | choices->failed) & bit) != 0) return false;
   if (kind == RH_EVENT_END) choices->ended |= bit;
   if (kind == RH_EVENT_ERROR) choices->failed |= bit;
+  bool lacks = kind == RH_EVENT_RESULT && event->as.result.kind == RH_RESULT_FAILED;
+  if (lacks && !is_the_askers_fault(event->as.result.error.status)) choices->spoiled |= bit;
   return true;
 }
 
 bool rh_recording_complete(const rh_recording *recording) {
   const recording_choices *choices = &recording->choices;
-  return !recording->refused && choices->begun != 0 && choices->begun == choices->ended && choices->failed == 0;
+  return !recording->refused && choices->begun != 0 && choices->begun == choices->ended && choices->failed == 0 &&
+         choices->spoiled == 0;
 }
 
 uint32_t rh_recording_choices(const rh_recording *recording) {
@@ -368,7 +378,7 @@ rh_status rh_recording_append(rh_recording *recording, const rh_event *event) {
   recording_choices choices = recording->choices;
   if (recording->refused) {
     status = RH_TOO_LARGE;
-  } else if (!recording_note(&choices, event->kind, event->choice)) {
+  } else if (!recording_note(&choices, event)) {
     status = RH_INVALID;
   } else if (recording->length >= recording->bytes_max) {
     status = RH_TOO_LARGE;

@@ -25,7 +25,8 @@ void rh_recording_release(rh_recording *recording);  // NULL is fine
 //
 // A START after other events of its choice begins the choice anew: what came before is void (another member took over).
 rh_status rh_recording_append(rh_recording *recording, const rh_event *event) RH_MUST_CHECK;
-// Every choice that began has its END and there is no ERROR (but for one that a later START made void).
+// Every choice that began has its END and there is no ERROR (but for one that a later START made void), and no result of an input
+// failed for a reason that is not the request's own.
 bool rh_recording_complete(const rh_recording *recording);
 // The highest choice in it + 1. A replay into an encoder needs that many there.
 uint32_t rh_recording_choices(const rh_recording *recording);
@@ -49,7 +50,8 @@ bool rh_recording_at_end(const rh_recording *recording, const rh_replay *replay)
 
 // To and from storage. The data stay until the next append or the release.
 const char *rh_recording_data(const rh_recording *recording, size_t *length);
-// Reads every event once: what it lets through can be replayed. RH_INVALID says where it is damaged.
+// Reads every event once: what it lets through can be replayed. RH_INVALID says where it is damaged. A choice that begins anew after
+// its END is damage here: what is kept was compacted.
 rh_status rh_recording_read(const char *bytes, size_t length, rh_recording **out, rh_error *error) RH_MUST_CHECK;
 
 #endif

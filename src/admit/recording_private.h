@@ -29,6 +29,7 @@ enum {
 
 typedef struct recording_choices {  // by bits
   uint64_t begun, ended, failed;
+  uint64_t spoiled;  // a result of it failed in a way that another try might not
 } recording_choices;
 _Static_assert(RH_JOBS_MAX <= 64, "a bit for each choice");
 
@@ -50,7 +51,7 @@ struct rh_recording {
 };
 
 // Keeps the rules of order; false = this event must not come now.
-bool recording_note(recording_choices *choices, rh_event_kind kind, uint32_t choice);
+bool recording_note(recording_choices *choices, const rh_event *event);
 
 // Room that decoded arrays are put in; grows, freed by its owner. Zero-initialised.
 typedef struct recording_scratch {

@@ -122,6 +122,7 @@ static size_t get_count(recording_reader *reader, size_t bytes_each) {
 }
 
 static void *scratch_room(recording_scratch *scratch, size_t bytes) {
+  if (bytes == 0) bytes = 1;  // an empty list is no lack of memory
   if (bytes <= scratch->size) return scratch->data;
   size_t size = bytes < SCRATCH_MIN ? SCRATCH_MIN : bytes + bytes / 2;
   void *data = realloc(scratch->data, size);

@@ -57,6 +57,12 @@ rh_status rh_recording_replay(rh_recording *recording, rh_replay *replay, const 
 
 // --- from storage ----------------------------------------------------------------------------------------------------------
 
+// Keepers write compacted recordings, in which nothing begins anew after its end.
+static bool in_order(recording_choices *choices, const rh_event *event) {
+  bool anew = event->kind == RH_EVENT_START && (choices->ended >> event->choice & 1) != 0;
+  return !anew && recording_note(choices, event);
+}
+
 static rh_status check_events(rh_recording *recording, rh_error *error) {
   recording_scratch scratch = {0};
   recording_reader reader = {.data = recording->data,
@@ -69,7 +75,7 @@ static rh_status check_events(rh_recording *recording, rh_error *error) {
     rh_event event;
     size_t at = reader.at;
     status = recording_next(&reader, &event);
-    if (status == RH_OK && !recording_note(&recording->choices, event.kind, event.choice)) status = RH_INVALID;
+    if (status == RH_OK && !in_order(&recording->choices, &event)) status = RH_INVALID;
     if (status == RH_INVALID) (void)rh_fail(error, status, "the recorded answer is damaged at byte %zu", at);
   }
   if (status == RH_NO_MEMORY) (void)rh_fail(error, status, "no memory to read a recorded answer");

@@ -94,6 +94,9 @@ static void begin_again(rh_encoder *encoder, rh_encoder_choice *choice) {
   choice->tokens_before = 0;
   choice->usage = (rh_usage){0};
   choice->begun = choice->has_usage = choice->has_calls = false;
+  // With several answers to one request, all begin again when one of them fails: those that were complete too.
+  if (choice->done) encoder->done_count--;
+  choice->done = false;
   encoder->item_done = encoder->item_failed = 0;
   encoder->item_tokens = 0;
   rh_dynbuf_clear(&encoder->truncated);
@@ -222,12 +225,17 @@ rh_status rh_encoder_push(rh_encoder *encoder, const rh_event *event, rh_dynbuf 
   if (encoder->failed) return RH_OK;
   assert(event->choice < encoder->choice_count);
   rh_encoder_choice *choice = &encoder->choices[event->choice];
-  assert(!choice->done);
+  bool again = choice->done && event->kind == RH_EVENT_START;
+  assert(!choice->done || again);
   if (event->kind == RH_EVENT_ERROR) {
     encoder->error = event->as.error;
     encoder->failed = true;
     *finished = true;
     return RH_OK;
+  }
+  if (again && encoder->request->stream) {
+    *finished = true;
+    return rh_encoder_fail(encoder, RH_UNAVAILABLE, "", "the model was lost in the middle of this answer; ask again");
   }
   rh_event instead;
   event = without_nonsense(event, &instead);

@@ -11,6 +11,7 @@
 
 #define BYTES_PER_TOKEN 4  // an estimate that is put right at the end
 #define PRIORITY_MAX 100
+#define ESTIMATE_MINUTES_MAX 60  // of the tightest limit
 
 // --- what it will use ----------------------------------------------------------------------------------------------
 
@@ -31,10 +32,21 @@ static int64_t prompt_bytes(const rh_request *request) {
   return (int64_t)bytes;
 }
 
+static int64_t prompt_tokens(const rh_request *request) { return prompt_bytes(request) / BYTES_PER_TOKEN + 1; }
+
 static int64_t estimate_tokens(const rh_request *request) {
-  int64_t tokens = prompt_bytes(request) / BYTES_PER_TOKEN + 1;
+  int64_t tokens = prompt_tokens(request);
   if (request->generate.given & RH_GIVEN_MAX_TOKENS) {
     tokens += request->generate.max_tokens * (int64_t)rh_request_runs(request);
+  }
+  return tokens;
+}
+
+// A bucket goes only so far below zero. What an enormous max_tokens took beyond that was never taken, and must not be given back.
+static int64_t bound_estimate(const rh_call *call, int64_t tokens) {
+  for (size_t i = 0; i < call->limit_count; i++) {
+    int64_t limit = call->limits[i].tokens_per_minute;
+    if (limit > 0 && tokens / ESTIMATE_MINUTES_MAX >= limit) tokens = limit * ESTIMATE_MINUTES_MAX;
   }
   return tokens;
 }
@@ -95,7 +107,7 @@ static rh_step take_limits(rh_call *call) {
   rh_limit_state state = {0};
   find_limits(call);
   if (call->limit_count == 0) return RH_STEP_ROUTE;
-  call->limit_tokens = estimate_tokens(&call->asked->request);
+  call->limit_tokens = bound_estimate(call, estimate_tokens(&call->asked->request));
   rh_status status =
       rh_limits_take(rh_gateway_limits(call->daemon->gateway), call->limits, call->limit_count, call->limit_tokens,
                      rh_clock_wall_ns(), &state, on_limits, call, &call->limits_question, &call->error);
@@ -141,6 +153,8 @@ void rh_admit_leave(rh_call *call) {
   if (call->limit_count == 0) return;
   int64_t used = call->usage.prompt_tokens + call->usage.completion_tokens;
   if (used == 0) used = call->deltas_tokens;
+  // One that was cut short has no count of its prompt, but a model has read it.
+  if (call->started && !call->whole && call->usage.prompt_tokens == 0) used += prompt_tokens(&call->asked->request);
   rh_limits_settle(rh_gateway_limits(call->daemon->gateway), call->limits, call->limit_count, used - call->limit_tokens,
                    rh_clock_wall_ns());
   call->limit_count = 0;

@@ -3,8 +3,18 @@
 // POST /api/inference/cancel/{request_id}: a request of any kind that is not answered yet ends with an error, and its work
 // stops. The id is the answer's x-request-id, the request_id of an event, or the X-Request-Id that the client itself sent.
 // Loop thread only; owns nothing.
+#include <string.h>
+
 #include "base/log.h"
 #include "daemon/operation.h"
+
+// A key ends its own requests, an administrator's any. One that came without a key is whoever's knows its id, which is all there
+// is to go by where no key is needed.
+static bool may_cancel(const rh_operation *operation, const rh_call *call) {
+  const rh_key *owner = call->caller.key, *key = operation->key;
+  if (owner == NULL) return true;
+  return key != NULL && ((key->scopes & RH_KEY_ADMIN) != 0 || strcmp(key->id, owner->id) == 0);
+}
 
 static void begin_cancel(rh_operation *operation) {
   static const char *const fields[] = {NULL};
@@ -14,7 +24,8 @@ static void begin_cancel(rh_operation *operation) {
     return;
   }
   rh_call *call = rh_call_find(operation->daemon, operation->rest);
-  if (call == NULL) {
+  // Another's is answered as if it were not there: an id that runs is nobody else's to find out.
+  if (call == NULL || !may_cancel(operation, call)) {
     (void)rh_fail_param(&error, RH_NOT_FOUND, "request_id",
                         "no request \"%.47s\" is running: it has ended, or there never was one", operation->rest);
     rh_operation_fail(operation, &error);

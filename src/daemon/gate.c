@@ -49,6 +49,11 @@ rh_status rh_gate_check(const rh_daemon *daemon, const rh_http_exchange *exchang
   if (secret != NULL && keys != NULL) status = rh_keys_check(keys, secret, rh_clock_wall_s(), key, &inner);
   if (status == RH_OK) return check_scope(*key, scope, error);
   *key = NULL;
+  bool guarded = daemon->settings->gateway.require_key != RH_REQUIRE_KEY_NEVER;
+  if (scope == RH_KEY_ADMIN && guarded && rh_gateway_lost_state(daemon->gateway)) {
+    return rh_fail(error, RH_UNAVAILABLE,
+                   "the state database cannot be read, so nobody can show the right to this call; the log says why");
+  }
   // Clients' libraries demand some key of their users; where none is needed, any will do.
   if (!needed) return RH_OK;
   if (secret == NULL || keys == NULL) {

@@ -60,6 +60,12 @@ static rh_status read_rating(const rh_operation *operation, double *out, rh_erro
   return rh_fail_param(error, RH_INVALID, "rating", "\"rating\" may be a number from -1 to 1, \"up\" or \"down\"");
 }
 
+// Whose requests the caller may rate: a key its own, an administrator's anybody's (NULL); without a key those that had none.
+static const char *rated_key(const rh_operation *operation) {
+  if (operation->key == NULL) return "";
+  return (operation->key->scopes & RH_KEY_ADMIN) != 0 ? NULL : operation->key->id;
+}
+
 static rh_status give(rh_operation *operation, rh_error *error) {
   static const char *const fields[] = {"request_id", "rating", "comment", NULL};
   const char *id = NULL, *comment = NULL;
@@ -72,7 +78,8 @@ static rh_status give(rh_operation *operation, rh_error *error) {
   ticket *given = calloc(1, sizeof *given);
   if (given == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for this request; try again later");
   given->operation = operation;
-  status = rh_gateway_feedback(operation->daemon->gateway, id, rating, comment, on_done, given, error);
+  status = rh_gateway_feedback(operation->daemon->gateway, id, rated_key(operation), rating, comment, on_done, given,
+                               error);
   if (status != RH_OK) {
     free(given);
     return status;

@@ -20,27 +20,49 @@ typedef struct reader {
   rh_asked *asked;
 } reader;
 
-static rh_status read_privacy(const reader *in, rh_hints *hints, rh_error *error) {
-  const char *name = "x-roundhouse-privacy";
-  const char *value = rh_http_header(in->exchange, name);
+static rh_status take_privacy(const char *value, rh_hints *hints, rh_error *error) {
   static const char *const words[] = {
       [RH_PRIVACY_LOW] = "low", [RH_PRIVACY_MEDIUM] = "medium", [RH_PRIVACY_HIGH] = "high"};
-  if (value == NULL) return RH_OK;
   for (int i = RH_PRIVACY_LOW; i <= RH_PRIVACY_HIGH; i++) {
     if (strcasecmp(value, words[i]) != 0) continue;
     if ((int)hints->privacy < i) hints->privacy = (rh_privacy)i;
     return RH_OK;
   }
-  return bad(error, name, value, "low, medium or high");
+  return bad(error, "x-roundhouse-privacy", value, "low, medium or high");
 }
 
-static rh_status read_local_only(const reader *in, rh_hints *hints, rh_error *error) {
-  const char *name = "x-roundhouse-local-only";
-  const char *value = rh_http_header(in->exchange, name);
-  if (value == NULL || strcasecmp(value, "false") == 0 || strcmp(value, "0") == 0) return RH_OK;
-  if (strcasecmp(value, "true") != 0 && strcmp(value, "1") != 0) return bad(error, name, value, "true or false");
+static rh_status take_local_only(const char *value, rh_hints *hints, rh_error *error) {
+  if (strcasecmp(value, "false") == 0 || strcmp(value, "0") == 0) return RH_OK;
+  if (strcasecmp(value, "true") != 0 && strcmp(value, "1") != 0) {
+    return bad(error, "x-roundhouse-local-only", value, "true or false");
+  }
   hints->local_only = true;
   return RH_OK;
+}
+
+// A proxy may have put its own line behind the client's: every line counts, and the strictest of them.
+typedef struct privacy_lines {
+  rh_hints *hints;
+  rh_error *error;
+  rh_status status;
+} privacy_lines;
+
+static void take_line(void *ctx, const char *name, const char *value) {
+  privacy_lines *lines = ctx;
+  if (lines->status != RH_OK) return;
+  if (strcasecmp(name, "x-roundhouse-privacy") == 0) lines->status = take_privacy(value, lines->hints, lines->error);
+  if (strcasecmp(name, "x-roundhouse-local-only") == 0) {
+    lines->status = take_local_only(value, lines->hints, lines->error);
+  }
+}
+
+static rh_status read_privacy(const reader *in, rh_hints *hints, rh_error *error) {
+  // Looking at all lines costs more than a look for a name, and few requests have any.
+  bool any = rh_http_header(in->exchange, "x-roundhouse-privacy") != NULL ||
+             rh_http_header(in->exchange, "x-roundhouse-local-only") != NULL;
+  privacy_lines lines = {.hints = hints, .error = error, .status = RH_OK};
+  if (any) rh_http_each_header(in->exchange, take_line, &lines);
+  return lines.status;
 }
 
 static rh_status read_word(const reader *in, const char *name, const char **out, rh_error *error) {
@@ -102,7 +124,6 @@ rh_status rh_hints_read(const rh_http_exchange *exchange, rh_asked *asked, rh_er
   rh_request *request = &asked->request;
   rh_hints *hints = &request->hints;
   rh_status status = read_privacy(in, hints, error);
-  if (status == RH_OK) status = read_local_only(in, hints, error);
   if (status == RH_OK) status = read_complexity(in, hints, error);
   if (status == RH_OK) status = read_word(in, "x-roundhouse-agent-type", &hints->agent_type, error);
   if (status == RH_OK) status = read_word(in, "x-roundhouse-strategy", &hints->strategy, error);

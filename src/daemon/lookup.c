@@ -36,7 +36,7 @@ void rh_lookup_hit(rh_call *call, rh_recording *recording, double age_s, const c
 }
 
 bool rh_lookup_fits(const rh_call *call, const rh_recording *recording) {
-  return rh_recording_choices(recording) <= rh_request_runs(&call->asked->request);
+  return rh_recording_choices(recording) == rh_request_runs(&call->asked->request);
 }
 
 // --- a miss --------------------------------------------------------------------------------------------------------
@@ -52,14 +52,20 @@ static bool join_other(rh_call *call) {
   return true;
 }
 
+// One that wants a new answer, or none but a finished one, waits for nobody else's.
+static bool may_join(const rh_call *call) {
+  rh_cache_wish wish = call->asked->request.hints.cache;
+  return wish != RH_CACHE_FRESH && wish != RH_CACHE_ONLY;
+}
+
 rh_step rh_lookup_miss(rh_call *call) {
   if (call->asked->request.hints.cache == RH_CACHE_ONLY) {
     (void)rh_fail(&call->error, RH_DEADLINE,
                   "there is no cached answer to this request, and it asked for no other one");
     return RH_STEP_COUNT;
   }
-  if (call->asked->request.hints.cache != RH_CACHE_FRESH && join_other(call)) return RH_STEP_RUN;
-  return RH_STEP_SCHEDULE;
+  // Somebody else may have begun while it was looked for.
+  return may_join(call) && join_other(call) ? RH_STEP_RUN : RH_STEP_SCHEDULE;
 }
 
 static void on_found(void *ctx, rh_recording *recording, double age_s) {
@@ -72,7 +78,7 @@ static void on_found(void *ctx, rh_recording *recording, double age_s) {
   if (recording != NULL) {
     rh_lookup_hit(call, recording, age_s, "answered from the cache");
     rh_call_move_on(call, RH_STEP_RUN);
-  } else if (join_other(call)) {
+  } else if (may_join(call) && join_other(call)) {
     rh_call_move_on(call, RH_STEP_RUN);
   } else if (!rh_semantic_begin(call)) {
     rh_call_move_on(call, rh_lookup_miss(call));
@@ -124,7 +130,7 @@ rh_step rh_lookup_step(rh_call *call) {
   }
   if (status == RH_OK) rh_recording_release(recording);
   // Before anything is embedded: a hundred equal questions need no hundred vectors.
-  if (join_other(call)) return RH_STEP_RUN;
+  if (may_join(call) && join_other(call)) return RH_STEP_RUN;
   if (rh_semantic_begin(call)) return RH_STEP_PARK;
   return rh_lookup_miss(call);
 }

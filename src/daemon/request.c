@@ -173,7 +173,10 @@ void rh_call_move_on(rh_call *call, rh_step step) {
 }
 
 void rh_call_stop_work(rh_call *call) {
-  if (call->limits_question != NULL) rh_limits_forget(call->limits_question);
+  if (call->limits_question != NULL) {
+    rh_limits_forget(call->limits_question);
+    call->limit_count = 0;  // nobody knows whether anything was taken, so nothing is given back
+  }
   if (call->cache_question != NULL) rh_cache_forget(call->cache_question);
   call->limits_question = NULL;
   call->cache_question = NULL;

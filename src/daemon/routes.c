@@ -20,7 +20,8 @@ static const rh_page pages[] = {
     {"/metrics", "metrics", RH_KEY_METRICS, rh_page_metrics},
     {"/v1/models", "models", 0, rh_page_models},
     {"/api/providers", "providers", 0, rh_page_providers},
-    {"/last_request_stats", "last_request_stats", 0, rh_page_last_request},
+    // Of whichever request was last, so of anybody's: for administrators where there are keys.
+    {"/last_request_stats", "last_request_stats", RH_KEY_ADMIN, rh_page_last_request},
 };
 
 static const rh_page model_page = {MODELS_PREFIX, "model", 0, rh_page_model};

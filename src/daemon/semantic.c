@@ -156,6 +156,8 @@ void rh_semantic_learn(rh_call *call) {
   if (lookup == NULL) return;
   rh_semantic_stop(call);
   bool made = call->error.status == RH_OK && strcmp(call->meta.cache, "miss") == 0 && call->http_status == 200;
+  // The answer of another member than the first was not kept.
+  made = made && (call->facts.fallback == NULL || call->facts.fallback[0] == '\0');
   if (made && lookup->vector != NULL) {
     rh_semantic_put(rh_gateway_semantic(call->daemon->gateway), &lookup->shape, lookup->vector, lookup->dimensions,
                     &call->cache_key, rh_clock_now_ns() + call->daemon->settings->gateway.cache_ttl);

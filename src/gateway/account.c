@@ -105,6 +105,16 @@ static void log_decision(rh_gateway *gateway, const rh_finished *finished) {
   json_decref(line);
 }
 
+// A request that could not be served by anybody, or that its client took back, says nothing about a model.
+static bool is_the_askers(const char *outcome) {
+  static const rh_status statuses[] = {RH_INVALID,   RH_TOO_LARGE, RH_UNSUPPORTED, RH_CONTEXT_OVERFLOW, RH_CANCELLED,
+                                       RH_FORBIDDEN, RH_BUDGET,    RH_CONFLICT,    RH_UNAUTHENTICATED};
+  for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+    if (strcmp(outcome, rh_status_name(statuses[i])) == 0) return true;
+  }
+  return false;
+}
+
 // --- experiments ---------------------------------------------------------------------------------------------------
 
 static void record_outcome(rh_gateway *gateway, const rh_finished *finished) {
@@ -138,7 +148,7 @@ void rh_gateway_account(rh_gateway *gateway, const rh_finished *finished) {
     rh_key_spend(finished->key, finished->cost_usd, rh_clock_wall_s());
   }
   // A client that left, or asked what cannot be, says nothing about a model; a cached answer neither.
-  bool telling = finished->facts != NULL && strcmp(finished->outcome, "cancelled") != 0;
+  bool telling = finished->facts != NULL && !is_the_askers(finished->outcome);
   if (finished->way != NULL && finished->way->experiment[0] != '\0' && telling) record_outcome(gateway, finished);
   if (gateway->ledger == NULL) return;
   add_record(gateway, finished);

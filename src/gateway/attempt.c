@@ -114,8 +114,8 @@ static void note_fallback(rh_work *work, const rh_error *error) {
                  work->seat->model, rh_status_name(error->status));
   RH_LOG(RH_LOG_INFO, "request goes to the next model", rh_log_str("request_id", work->asked->request.id),
          rh_log_str("provider", work->seat->provider), rh_log_str("model", work->seat->model),
-         rh_log_str("status", rh_status_name(error->status)), rh_log_str("error", error->message),
-         rh_log_int("attempt", work->facts.attempts), rh_log_bool("shadow", work->options.shadow));
+         rh_log_str("status", rh_status_name(error->status)), rh_log_int("attempt", work->facts.attempts),
+         rh_log_bool("shadow", work->options.shadow));
 }
 
 void rh_try_give_up(rh_work *work, const rh_error *error, bool blame) {
@@ -182,15 +182,15 @@ static void note_said(rh_work *work, rh_work_part *part, const rh_event *event) 
   }
   part->attempt_tokens += event->as.delta.token_count;
   // Only where another member could go on is the text remembered.
-  if (work->at + 1 < work->way.count && work->stream) {
+  if (work->at + 1 < work->way.count) {
     (void)rh_dynbuf_append(&part->said, event->as.delta.text, event->as.delta.length);
   }
 }
 
 static void pass_start(rh_work *work, rh_work_part *part, const rh_event *start) {
   part->start_kept = false;
-  // The clients of a stream have had one; those who see nothing before the end must forget what came before.
-  if (part->started && work->passed) return;
+  // Who goes on with the text that was sent begins nothing anew. Else those who see nothing before the end must forget what came.
+  if (part->started && part->run.prefix != NULL) return;
   part->started = true;
   rh_work_pass(work, start);
 }

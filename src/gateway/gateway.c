@@ -7,6 +7,8 @@
 // line in the log; only a configuration that demands keys refuses to start.
 #include "gateway/gateway.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,6 +28,8 @@
 #define VECTOR_MAX 8192  // dimensions of an embedding in the semantic cache
 #define OUTLIER_TICKS 5
 #define EXPERIMENTS_STATE "experiments"
+#define EXPERIMENTS_UNREAD "experiments.unread"  // what could not be read, before it is written over
+#define KEEP_PATIENCE_MS 10                      // for another process' lock, while requests wait
 #define BREAKER_WINDOW 32
 #define BREAKER_RATE 0.5
 
@@ -55,16 +59,24 @@ void rh_gateway_resolve_names(rh_gateway *gateway) {
 
 // --- experiments ---------------------------------------------------------------------------------------------------
 
+// The next keeping writes over the state: somebody may still want to look at it.
+static void set_aside(rh_gateway *gateway, const char *text, const rh_error *why) {
+  rh_error error = {0};
+  RH_LOG(RH_LOG_WARN, "the experiments kept from before cannot be read", rh_log_str("error", why->message),
+         rh_log_str("kept_as", text != NULL ? EXPERIMENTS_UNREAD : ""));
+  if (text == NULL || rh_database_put_text(gateway->database, EXPERIMENTS_UNREAD, text, &error) == RH_OK) return;
+  RH_LOG(RH_LOG_WARN, "nor could they be set aside", rh_log_str("error", error.message));
+}
+
 static void load_experiments(rh_gateway *gateway) {
   char *text = NULL;
   rh_error error = {0};
   if (gateway->database == NULL) return;
   rh_status status = rh_database_get_text(gateway->database, EXPERIMENTS_STATE, &text, &error);
   json_t *state = status == RH_OK ? rh_json_parse(text, strlen(text), &error) : NULL;
+  if (status == RH_OK && state == NULL) status = RH_INVALID;
   if (state != NULL) status = rh_experiments_from_json(gateway->experiments, state, &error);
-  if (status != RH_OK && status != RH_NOT_FOUND) {
-    RH_LOG(RH_LOG_WARN, "the experiments kept from before cannot be read", rh_log_str("error", error.message));
-  }
+  if (status != RH_OK && status != RH_NOT_FOUND) set_aside(gateway, text, &error);
   json_decref(state);
   free(text);
 }
@@ -87,17 +99,27 @@ static rh_status add_configured(rh_gateway *gateway, rh_error *error) {
   return RH_OK;
 }
 
-void rh_gateway_keep_experiments(rh_gateway *gateway) {
-  gateway->experiments_changed = false;
-  if (gateway->database == NULL) return;
+static void keep_experiments(rh_gateway *gateway) {
   rh_error error = {0};
   json_t *state = rh_experiments_to_json(gateway->experiments);
   char *text = state != NULL ? json_dumps(state, JSON_COMPACT) : NULL;
   rh_status status = text != NULL ? rh_database_put_text(gateway->database, EXPERIMENTS_STATE, text, &error)
                                   : rh_fail(&error, RH_NO_MEMORY, "no memory to write experiments down");
   if (status != RH_OK) RH_LOG(RH_LOG_WARN, "experiments are not kept", rh_log_str("error", error.message));
+  gateway->experiments_changed = status != RH_OK;
   free(text);
   json_decref(state);
+}
+
+// Another process may hold the database; everybody's answers wait while we do, so the next tick tries again instead.
+void rh_gateway_keep_experiments(rh_gateway *gateway) {
+  if (gateway->database == NULL) {
+    gateway->experiments_changed = false;
+    return;
+  }
+  rh_database_set_patience(gateway->database, KEEP_PATIENCE_MS);
+  keep_experiments(gateway);
+  rh_database_set_patience(gateway->database, RH_DATABASE_PATIENCE_MS);
 }
 
 // --- each second ---------------------------------------------------------------------------------------------------
@@ -131,6 +153,9 @@ static rh_status open_database(rh_gateway *gateway, const char *folder, rh_error
   rh_status status = rh_database_open(folder, &gateway->database, &inner);
   if (status == RH_OK) return RH_OK;
   gateway->database = NULL;
+  char path[PATH_MAX];
+  int length = snprintf(path, sizeof path, "%s/%s", folder, RH_DATABASE_FILE);
+  gateway->lost_state = length < 0 || (size_t)length >= sizeof path || access(path, F_OK) == 0;
   if (gateway->values->require_key == RH_REQUIRE_KEY_ALWAYS) {
     return rh_fail(error, status, "keys are required, but the state database cannot be used: %s", inner.message);
   }
@@ -281,7 +306,10 @@ void rh_gateway_free(rh_gateway *gateway) {
   if (gateway == NULL) return;
   rh_loop_timer_cancel(gateway->loop, &gateway->tick);
   rh_shadows_end(gateway);
-  if (gateway->experiments != NULL && gateway->experiments_changed) rh_gateway_keep_experiments(gateway);
+  rh_works_free(gateway);
+  // There is no later time to try again, so this one may take long.
+  bool unkept = gateway->experiments != NULL && gateway->experiments_changed && gateway->database != NULL;
+  if (unkept) keep_experiments(gateway);
   rh_semantic_free(gateway->semantic);
   rh_cache_free(gateway->cache);
   rh_limits_free(gateway->limits);
@@ -304,4 +332,5 @@ rh_ledger *rh_gateway_ledger(const rh_gateway *gateway) { return gateway->ledger
 rh_prices *rh_gateway_prices(const rh_gateway *gateway) { return gateway->config->prices; }
 rh_experiments *rh_gateway_experiments(const rh_gateway *gateway) { return gateway->experiments; }
 rh_redis *rh_gateway_redis(const rh_gateway *gateway) { return gateway->redis; }
+bool rh_gateway_lost_state(const rh_gateway *gateway) { return gateway->lost_state; }
 rh_policy *rh_gateway_policy(const rh_gateway *gateway) { return gateway->config->policy; }

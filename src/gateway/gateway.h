@@ -46,6 +46,8 @@ rh_prices *rh_gateway_prices(const rh_gateway *gateway);
 rh_experiments *rh_gateway_experiments(const rh_gateway *gateway);
 void rh_gateway_keep_experiments(rh_gateway *gateway);  // after a change: writes them to the state database
 rh_redis *rh_gateway_redis(const rh_gateway *gateway);  // NULL = none is configured
+// There is a state database, but it cannot be used: nobody knows whether it holds keys.
+bool rh_gateway_lost_state(const rh_gateway *gateway);
 rh_policy *rh_gateway_policy(const rh_gateway *gateway);
 
 // Who asks: for routing, limits and the account.

@@ -55,6 +55,7 @@ struct rh_gateway {
   rh_health *healths;
   size_t health_count;
   rh_database *database;  // NULL = cannot be used
+  bool lost_state;        // though there is one
   rh_redis *redis;        // NULL = none
   rh_keys *keys;
   rh_limits *limits;
@@ -175,6 +176,7 @@ struct rh_work {
   bool counted;       // the attempt at hand was told to the breaker and has no outcome yet
   bool last_resort;   // the way's last seat is an earlier one again
   rh_timer hold;      // the first token is late
+  rh_deferred reap;   // its end, outside of a producer's push
   rh_deferred next;   // an attempt to begin outside of the failed one's push
   uint64_t attempt_ns, first_ns, last_ns;
   rh_work_facts facts;
@@ -186,6 +188,7 @@ void rh_work_pass(rh_work *work, const rh_event *event);  // to all followers
 bool rh_work_may_flow(const rh_work *work);               // nobody holds the producers up
 void rh_work_resume_parts(rh_work *work);
 void rh_work_leave_inside(rh_work *work);  // ends a stretch of work->inside; may free the work
+void rh_works_free(rh_gateway *gateway);   // those that nobody wants any more, at the gateway's end
 void rh_work_finish(rh_work *work);        // the final event is out
 
 // attempt.c

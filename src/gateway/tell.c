@@ -103,9 +103,9 @@ static void on_feedback(void *ctx, rh_status status, json_t *answer, const rh_er
   rh_gateway *gateway = given->gateway;
   if (status == RH_OK) {
     rh_seat *seat = rh_seat_find(gateway, text_of(answer, "provider"), text_of(answer, "model"));
-    if (seat != NULL) rh_route_stats_feedback(&seat->stats, given->rating);
     const char *experiment = text_of(answer, "experiment");
     bool first = json_object_get(answer, "previous") == NULL;  // a changed mind is not two opinions
+    if (first && seat != NULL) rh_route_stats_feedback(&seat->stats, given->rating);
     if (first && experiment[0] != '\0') {
       rh_experiment_feedback(gateway->experiments, experiment, text_of(answer, "arm"), given->rating);
       gateway->experiments_changed = true;
@@ -115,15 +115,16 @@ static void on_feedback(void *ctx, rh_status status, json_t *answer, const rh_er
   free(given);
 }
 
-rh_status rh_gateway_feedback(rh_gateway *gateway, const char *request_id, double rating, const char *comment,
-                              rh_ledger_done done, void *ctx, rh_error *error) {
+rh_status rh_gateway_feedback(rh_gateway *gateway, const char *request_id, const char *key, double rating,
+                              const char *comment, rh_ledger_done done, void *ctx, rh_error *error) {
   if (gateway->ledger == NULL) {
     return rh_fail(error, RH_UNAVAILABLE, "the state database cannot be used, so no request is remembered");
   }
   feedback *given = calloc(1, sizeof *given);
   if (given == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for the feedback; try again later");
   *given = (feedback){.gateway = gateway, .rating = rating, .done = done, .ctx = ctx};
-  rh_status status = rh_ledger_feedback(gateway->ledger, request_id, rating, comment, on_feedback, given, NULL, error);
+  rh_status status =
+      rh_ledger_feedback(gateway->ledger, request_id, key, rating, comment, on_feedback, given, NULL, error);
   if (status != RH_OK) free(given);
   return status;
 }

@@ -211,11 +211,22 @@ static bool is_twin(const rh_gateway *gateway, const rh_seat *a, const rh_seat *
   return first != NULL && first == rh_manager_peek(gateway->manager, b->model);
 }
 
-static void add_seat(const rh_gateway *gateway, const rh_caller *caller, rh_seat *seat, rh_way *out) {
+// False: it is left out.
+static bool add_seat(const rh_gateway *gateway, const rh_caller *caller, rh_seat *seat, rh_way *out) {
   for (size_t i = 0; i < out->count; i++) {
-    if (is_twin(gateway, out->seats[i], seat)) return;
+    if (is_twin(gateway, out->seats[i], seat)) return false;
   }
-  if (may_use(caller, seat)) out->seats[out->count++] = seat;
+  if (!may_use(caller, seat)) return false;
+  out->seats[out->count++] = seat;
+  return true;
+}
+
+static void add_plan(const rh_gateway *gateway, const rh_caller *caller, const rh_plan *plan, rh_way *out) {
+  out->cascade_count = plan->cascade_count;
+  for (size_t i = 0; i < plan->count; i++) {
+    bool added = add_seat(gateway, caller, gateway->member_seats[plan->entries[i].member], out);
+    if (!added && i < plan->cascade_count) out->cascade_count--;
+  }
 }
 
 // A provider that asked to be left alone is no fault of ours: who named it hears for how long.
@@ -246,7 +257,7 @@ static rh_status long_way(rh_gateway *gateway, const rh_request *request, const 
     status = rh_route_decide(gateway->config->policy, &question, &plan, error);
   }
   if (status != RH_OK) return tell_rest(means, status, error);
-  for (size_t i = 0; i < plan.count; i++) add_seat(gateway, caller, gateway->member_seats[plan.entries[i].member], out);
+  add_plan(gateway, caller, &plan, out);
   if (out->count == 0)
     return forbid_model(caller, plan.count > 0 ? gateway->members[plan.entries[0].member].model : "", error);
   out->routed = means->kind == NAME_ROUTED || means->kind == NAME_GROUP;
@@ -254,7 +265,6 @@ static rh_status long_way(rh_gateway *gateway, const rh_request *request, const 
   out->strategy = plan.strategy;
   out->confidence = plan.confidence;
   out->cascade_min = plan.cascade_min;
-  out->cascade_count = plan.cascade_count;
   rh_text_copy(out->reason, sizeof out->reason, means->kind == NAME_LOCAL ? means->local.reason : plan.reason);
   return RH_OK;
 }
@@ -287,7 +297,7 @@ static void add_control(rh_gateway *gateway, const rh_request *request, const rh
   wanted.model = rh_experiment_arm_model(part->experiment, 0);
   if (part->arm == 0 || rh_way_for_arm(gateway, &wanted, caller, &control, &ignored) != RH_OK) return;
   for (size_t i = 0; i < control.count && out->count < RH_PLAN_MAX; i++) {
-    add_seat(gateway, caller, control.seats[i], out);
+    (void)add_seat(gateway, caller, control.seats[i], out);
   }
 }
 

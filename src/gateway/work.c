@@ -54,7 +54,9 @@ static void give(rh_follower *follower, const rh_event *event) {
   rh_event again = {.kind = RH_EVENT_ERROR, .choice = event->choice};
   follower->busy++;
   assert(event->choice < follower->work->part_count);
-  if (is_said(event) && follower->stream) follower->work->passed = follower->seen[event->choice] = true;
+  // The end of one of several answers is not taken back any more than its words.
+  bool shown = is_said(event) || event->kind == RH_EVENT_END;
+  if (shown && follower->stream) follower->work->passed = follower->seen[event->choice] = true;
   if (event->kind == RH_EVENT_START && follower->seen[event->choice]) {
     // It joined work whose own client sees nothing before the end, so its beginning may be taken back.
     (void)rh_fail(&again.as.error, RH_UNAVAILABLE, "the model was lost in the middle of this answer; ask again");
@@ -201,6 +203,7 @@ bool rh_follower_pass_lead(rh_follower *follower) {
 static void free_work(rh_work *work) {
   rh_gateway *gateway = work->gateway;
   rh_try_stop(work);
+  rh_loop_undefer(gateway->loop, &work->reap);
   rh_loop_timer_cancel(gateway->loop, &work->hold);
   rh_loop_undefer(gateway->loop, &work->next);
   for (size_t i = 0; i < work->part_count; i++) {
@@ -216,7 +219,19 @@ static void free_work(rh_work *work) {
 
 void rh_work_leave_inside(rh_work *work) {
   assert(work->inside > 0);
-  if (--work->inside == 0 && work->unwanted) free_work(work);
+  if (--work->inside > 0 || !work->unwanted) return;
+  // A producer may still be inside a push and read its run: what that points at goes when the producer has returned.
+  rh_try_stop(work);
+  rh_loop_defer(work->gateway->loop, &work->reap);
+}
+
+static void on_reap(void *ctx) { free_work(ctx); }
+
+void rh_works_free(rh_gateway *gateway) {
+  rh_list_each(&gateway->works, node) {
+    rh_work *work = rh_list_entry(node, rh_work, node);
+    if (work->unwanted) free_work(work);
+  }
 }
 
 void rh_follower_leave(rh_follower *follower) {
@@ -238,6 +253,8 @@ static void keep_answer(rh_work *work) {
   rh_gateway *gateway = work->gateway;
   if (gateway->cache == NULL || work->recording == NULL || recording_is_full(work)) return;
   if (!rh_recording_complete(work->recording)) return;
+  // The key says whose answer this is, the first member's. Another's, and one that another went on with, is not that.
+  if (work->at != 0) return;
   rh_recording *kept = NULL;
   if (rh_recording_compact(work->recording, KEPT_DELTA_BYTES, &kept) != RH_OK) return;
   rh_cache_put(gateway->cache, &work->key, work->options.local_only, kept, rh_clock_now_ns());
@@ -303,6 +320,7 @@ static rh_work *new_work(rh_gateway *gateway, rh_asked *asked, const rh_way *way
   work->facts.fallback = work->fallback;
   rh_list_init(&work->followers);
   work->hold = (rh_timer){.fn = rh_try_on_late, .ctx = work};
+  work->reap = (rh_deferred){.fn = on_reap, .ctx = work};
   work->next = (rh_deferred){.fn = rh_try_on_next, .ctx = work};
   for (size_t i = 0; i < count; i++) fill_run(work, i);
   if (options->key != NULL) {
@@ -338,13 +356,20 @@ rh_status rh_work_start(rh_gateway *gateway, rh_asked *asked, const rh_way *way,
   return RH_OK;
 }
 
+// A request that joins lives by the work's time: it must neither get much less than its own nor more than it asked for.
+static bool times_fit(uint64_t works_ns, uint64_t own_ns) {
+  uint64_t now = rh_clock_now_ns();
+  if (works_ns <= now || own_ns <= now) return false;
+  uint64_t works = works_ns - now, own = own_ns - now;
+  return works >= own / 2 && works <= own + RH_NS_PER_S;
+}
+
 rh_follower *rh_work_join(rh_gateway *gateway, const rh_cache_key *key, const rh_request *request, uint64_t deadline_ns,
                           const rh_sink *sink) {
   rh_list_each(&gateway->sharing, node) {
     rh_work *work = rh_list_entry(node, rh_work, share);
     if (memcmp(work->key.bytes, key->bytes, sizeof key->bytes) != 0) continue;
-    // Its time must not end long before this request's own would.
-    if (work->over || work->recording == NULL || work->options.deadline_ns + RH_NS_PER_S < deadline_ns) continue;
+    if (work->over || work->recording == NULL || !times_fit(work->options.deadline_ns, deadline_ns)) continue;
     rh_follower *follower = new_follower(work, sink, request->stream);
     if (follower == NULL) return NULL;
     rh_loop_defer(gateway->loop, &follower->catch_up);

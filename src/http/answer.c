@@ -45,6 +45,24 @@ const char *rh_http_header(const rh_http_exchange *exchange, const char *name) {
   return find(exchange, MHD_HEADER_KIND, name);
 }
 
+typedef struct each_header {
+  void (*take)(void *ctx, const char *name, const char *value);
+  void *ctx;
+} each_header;
+
+static enum MHD_Result hand_on(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value) {
+  each_header *each = ctx;
+  (void)kind;
+  each->take(each->ctx, name, value != NULL ? value : "");
+  return MHD_YES;
+}
+
+void rh_http_each_header(const rh_http_exchange *exchange, void (*take)(void *ctx, const char *name, const char *value),
+                         void *ctx) {
+  each_header each = {.take = take, .ctx = ctx};
+  (void)MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, hand_on, &each);
+}
+
 typedef struct last_header {
   const char *name, *value;
 } last_header;

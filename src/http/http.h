@@ -53,6 +53,8 @@ const char *rh_http_method(const rh_http_exchange *exchange);
 const char *rh_http_path(const rh_http_exchange *exchange);                      // decoded, without the query
 const char *rh_http_query(const rh_http_exchange *exchange, const char *name);   // NULL when absent
 const char *rh_http_header(const rh_http_exchange *exchange, const char *name);  // NULL when absent; any case
+void rh_http_each_header(const rh_http_exchange *exchange, void (*take)(void *ctx, const char *name, const char *value),
+                         void *ctx);
 const char *rh_http_last_header(const rh_http_exchange *exchange, const char *name);  // of several lines of that name
 const char *rh_http_body(const rh_http_exchange *exchange, size_t *length);
 uint64_t rh_http_received_ns(const rh_http_exchange *exchange);  // when the headers were complete

@@ -263,8 +263,9 @@ static rh_ledger_question *make_question(rh_question_kind kind) {
   return question;
 }
 
-rh_status rh_ledger_feedback(rh_ledger *ledger, const char *request_id, double rating, const char *comment,
-                             rh_ledger_done done, void *ctx, rh_ledger_question **out, rh_error *error) {
+rh_status rh_ledger_feedback(rh_ledger *ledger, const char *request_id, const char *key, double rating,
+                             const char *comment, rh_ledger_done done, void *ctx, rh_ledger_question **out,
+                             rh_error *error) {
   if (!(rating >= -1 && rating <= 1)) {
     return rh_fail_param(error, RH_INVALID, "rating", "a rating is a number from -1 to 1");
   }
@@ -274,6 +275,8 @@ rh_status rh_ledger_feedback(rh_ledger *ledger, const char *request_id, double r
   rh_ledger_question *question = make_question(RH_ASK_FEEDBACK);
   if (question != NULL) {
     (void)rh_text_copy(question->request_id, sizeof question->request_id, request_id);
+    question->of_anybody = key == NULL;
+    (void)rh_text_copy(question->key, sizeof question->key, key != NULL ? key : "");
     question->rating = rating;
     if (comment != NULL && comment[0] != '\0') {
       char kept[RH_LEDGER_COMMENT_MAX + 1];

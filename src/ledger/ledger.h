@@ -57,12 +57,13 @@ void rh_ledger_add(rh_ledger *ledger, const rh_ledger_record *record);  // copie
 void rh_ledger_decision(rh_ledger *ledger, const char *line, size_t length);
 bool rh_ledger_logs_decisions(const rh_ledger *ledger);
 
-// POST /api/feedback: rating -1..1 for a request (its model, arm and cost are looked up by its id). RH_NOT_FOUND later, through
-// `done`, when there is no such request.
+// POST /api/feedback: rating -1..1 for a request (its model, arm and cost are looked up by its id). `key`: only a request of the key
+// with this id ("" = of none); NULL = anybody's. RH_NOT_FOUND later, through `done`, when there is no such request.
 typedef void (*rh_ledger_done)(void *ctx, rh_status status, json_t *answer, const rh_error *error);  // borrows answer
 typedef struct rh_ledger_question rh_ledger_question;
-rh_status rh_ledger_feedback(rh_ledger *ledger, const char *request_id, double rating, const char *comment,
-                             rh_ledger_done done, void *ctx, rh_ledger_question **out, rh_error *error) RH_MUST_CHECK;
+rh_status rh_ledger_feedback(rh_ledger *ledger, const char *request_id, const char *key, double rating,
+                             const char *comment, rh_ledger_done done, void *ctx, rh_ledger_question **out,
+                             rh_error *error) RH_MUST_CHECK;
 
 // GET /api/usage. Sums over [from_ms, to_ms), grouped; includes what still waits in the ring. Answer: {"from","to","groups":
 // [{"day"?,"key"?,"provider"?,"model"?,"requests","errors","cache_hits","prompt_tokens","completion_tokens","cost_usd",

@@ -41,6 +41,8 @@ struct rh_ledger_question {
   void *ctx;
   rh_usage_question usage;  // its strings are owned
   char request_id[RH_ID_SIZE];
+  char key[sizeof((rh_ledger_record *)0)->key];  // whose request it must be
+  bool of_anybody;                               // then it does not matter
   double rating;
   char *comment;
   rh_status status;

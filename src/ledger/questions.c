@@ -55,16 +55,18 @@ static rh_status answer_quality(rh_ledger *ledger, json_t **out, rh_error *error
   return status;
 }
 
-// The request's own row (not a shadow's), with what was said of it before.
-static rh_status look_up(rh_database *database, const char *id, json_t **out, rh_error *error) {
+// The request's own row (not a shadow's), with what was said of it before. Another key's request is answered like an unknown one.
+static rh_status look_up(rh_database *database, const rh_ledger_question *question, json_t **out, rh_error *error) {
   static const char sql[] =
       "SELECT u.provider, u.model, u.experiment, u.arm, u.key, u.cost_usd, f.rating FROM usage AS u"
-      " LEFT JOIN feedback AS f ON f.request_id = u.request_id WHERE u.request_id = ?1 ORDER BY u.shadow, u.id DESC "
-      "LIMIT 1";
+      " LEFT JOIN feedback AS f ON f.request_id = u.request_id WHERE u.request_id = ?1 AND (?2 IS NULL OR u.key = ?2)"
+      " ORDER BY u.shadow, u.id DESC LIMIT 1";
+  const char *id = question->request_id;
   sqlite3_stmt *row = NULL;
   rh_status status = rh_database_prepare(database, sql, &row, error);
   if (status != RH_OK) return status;
   (void)sqlite3_bind_text(row, 1, id, -1, SQLITE_STATIC);
+  (void)sqlite3_bind_text(row, 2, question->of_anybody ? NULL : question->key, -1, SQLITE_STATIC);
   int code = sqlite3_step(row);
   if (code == SQLITE_ROW) {
     *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f}", "request_id", id, "provider", column(row, 0), "model",
@@ -107,7 +109,7 @@ static rh_status store(rh_database *database, const rh_ledger_question *question
 
 static rh_status answer_feedback(rh_ledger *ledger, rh_ledger_question *question, rh_error *error) {
   rh_database *database = database_of(ledger);
-  rh_status status = look_up(database, question->request_id, &question->answer, error);
+  rh_status status = look_up(database, question, &question->answer, error);
   // Its record could not be written yet: not "not found".
   if (status == RH_NOT_FOUND && ledger->failing) {
     return rh_fail(error, RH_UNAVAILABLE, "the ledger cannot be written at the moment; try again");

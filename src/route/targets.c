@@ -115,19 +115,22 @@ typedef struct resolving {
   rh_error *error;
 } resolving;
 
-static const char *kept(resolving *in, const char *old, const char *name) {
+// The name as it is found now, in the policy's memory. Without memory what was said stays: NULL would mean "any", and a target
+// that means one model must not come to mean all.
+static const char *kept(resolving *in, const char *old, const char *said, const char *name) {
   if (name == NULL || (old != NULL && strcmp(old, name) == 0)) return name == NULL ? NULL : old;
   const char *copy = rh_arena_strdup(in->policy->arena, name);
-  if (copy == NULL) in->status = rh_route_no_memory(in->error);
-  return copy;
+  if (copy != NULL) return copy;
+  in->status = rh_route_no_memory(in->error);
+  return old != NULL ? old : said;
 }
 
 static void resolve_one(resolving *in, rh_target *target) {
   const char *provider = NULL;
   const char *model = NULL;
   bool known = in->resolver(in->ctx, target->said_provider, target->said_model, &provider, &model);
-  target->provider = known ? kept(in, target->provider, provider) : target->said_provider;
-  target->model = known ? kept(in, target->model, model) : target->said_model;
+  target->provider = known ? kept(in, target->provider, target->said_provider, provider) : target->said_provider;
+  target->model = known ? kept(in, target->model, target->said_model, model) : target->said_model;
 }
 
 static void resolve_all(resolving *in, rh_targets *targets) {

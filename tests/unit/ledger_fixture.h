@@ -100,7 +100,7 @@ static inline json_t *ledger_ask_usage(ledger_fixture *f, const rh_usage_questio
 static inline json_t *ledger_feedback(ledger_fixture *f, const char *id, double rating, rh_status expected) {
   rh_ledger_question *asked = NULL;
   rh_error error = {0};
-  assert_int_equal(rh_ledger_feedback(f->ledger, id, rating, "fine", ledger_on_answer, f, &asked, &error), RH_OK);
+  assert_int_equal(rh_ledger_feedback(f->ledger, id, NULL, rating, "fine", ledger_on_answer, f, &asked, &error), RH_OK);
   return ledger_wait(f, expected);
 }
 

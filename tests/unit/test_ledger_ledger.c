@@ -112,7 +112,7 @@ static void test_feedback(void **state) {
   expect_words(&f->error, "req_unknown");
   rh_ledger_question *asked = NULL;
   rh_error error = {0};
-  assert_int_equal(rh_ledger_feedback(f->ledger, "req_1", 2, NULL, ledger_on_answer, f, &asked, &error), RH_INVALID);
+  assert_int_equal(rh_ledger_feedback(f->ledger, "req_1", NULL, 2, NULL, ledger_on_answer, f, &asked, &error), RH_INVALID);
   assert_string_equal(error.param, "rating");
   assert_int_equal(rh_ledger_quality(f->ledger, ledger_on_answer, f, &asked, &error), RH_OK);
   json_t *quality = json_object_get(ledger_wait(f, RH_OK), "openai/gpt-4o");
