@@ -152,9 +152,9 @@ static void put_piece(hasher *out, const rh_piece *piece) {
   }
 }
 
-// A text alone is a piece like any other; an empty one is none.
+// A text alone is a piece like any other; an empty one is none. Texts that are pieces only for their marks are the content.
 static void put_pieces(hasher *out, const rh_message *message) {
-  if (message->pieces == NULL || message->piece_count == 0) {
+  if (message->pieces == NULL || rh_message_is_text(message)) {
     const rh_piece piece = {.kind = RH_PIECE_TEXT, .text = message->content};
     if (message->content != NULL && message->content[0] != '\0') put_piece(out, &piece);
     return;
@@ -252,6 +252,7 @@ static void put_extras(hasher *out, const rh_extras *extras) {
   }
   put_maybe(out, extras->reasoning_effort);
   put_number(out, extras->reasoning_tokens);
+  put_mark(out, extras->reasoning_adaptive);
 }
 
 // --- work that does not generate ---------------------------------------------------------------------------------------------

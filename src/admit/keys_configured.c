@@ -96,14 +96,16 @@ static rh_status hash_secret(rh_keys *keys, rh_key_entry *entry, const json_t *i
   return status;
 }
 
-// A span would begin anew with every start of the daemon, and so never end.
+// A span would begin anew with every start, and so might never end.
 static rh_status check_expiry(const json_t *item, const char *path, rh_error *error) {
   const json_t *span = json_object_get(item, "expires_in");
   if (span == NULL || json_is_null(span)) return RH_OK;
-  return rh_fail_param(error, RH_INVALID, path,
-                       "%s: a key of the configuration has no \"expires_in\", which would count from each start; give "
-                       "\"expires_at\", a time in seconds since 1970",
-                       path);
+  char full[64];
+  (void)snprintf(full, sizeof full, "%s.expires_in", path);
+  return rh_fail_param(
+      error, RH_INVALID, full,
+      "a key of the configuration has no \"expires_in\", which would count anew from every start; give "
+      "\"expires_at\", a time in seconds since 1970");
 }
 
 static rh_status add_one(rh_keys *keys, const json_t *item, size_t index, int64_t now_s, rh_error *error) {

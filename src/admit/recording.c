@@ -44,27 +44,27 @@ void rh_recording_release(rh_recording *recording) {
   free(recording);
 }
 
-// What another try would fail at just so: the request itself is at fault.
-static bool is_the_askers_fault(rh_status status) {
-  return status == RH_INVALID || status == RH_TOO_LARGE || status == RH_CONTEXT_OVERFLOW || status == RH_UNSUPPORTED;
+// Failed, and another try might not: it is not the input's own fault.
+static bool is_spoiled(const rh_result *result) {
+  rh_status status = result->error.status;
+  if (result->kind != RH_RESULT_FAILED) return false;
+  return status != RH_INVALID && status != RH_TOO_LARGE && status != RH_CONTEXT_OVERFLOW && status != RH_UNSUPPORTED;
 }
 
 bool recording_note(recording_choices *choices, const rh_event *event) {
-  rh_event_kind kind = event->kind;
   if (event->choice >= RH_JOBS_MAX) return false;
   uint64_t bit = UINT64_C(1) << event->choice;
   choices->begun |= bit;
-  if (kind == RH_EVENT_START) {
+  if (event->kind == RH_EVENT_START) {
     choices->ended &= ~bit;
     choices->failed &= ~bit;
     choices->spoiled &= ~bit;
     return true;
   }
   if (((choices->ended | choices->failed) & bit) != 0) return false;
-  if (kind == RH_EVENT_END) choices->ended |= bit;
-  if (kind == RH_EVENT_ERROR) choices->failed |= bit;
-  bool lacks = kind == RH_EVENT_RESULT && event->as.result.kind == RH_RESULT_FAILED;
-  if (lacks && !is_the_askers_fault(event->as.result.error.status)) choices->spoiled |= bit;
+  if (event->kind == RH_EVENT_END) choices->ended |= bit;
+  if (event->kind == RH_EVENT_ERROR) choices->failed |= bit;
+  if (event->kind == RH_EVENT_RESULT && is_spoiled(&event->as.result)) choices->spoiled |= bit;
   return true;
 }
 

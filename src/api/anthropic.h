@@ -8,6 +8,8 @@
 
 // The body's `system` and `messages` into the request's only prompt (anthropic_messages.c).
 rh_status rh_anthropic_read_messages(rh_decoding *decoding) RH_MUST_CHECK;
+// A block or a tool with "cache_control". Its time to live is Anthropic's affair and the default.
+bool rh_anthropic_has_mark(const json_t *object);
 // Rows of the body (anthropic_tools.c).
 rh_status rh_anthropic_read_tools(rh_decoding *decoding, const rh_field *field);
 rh_status rh_anthropic_read_choice(rh_decoding *decoding, const rh_field *field);

@@ -16,6 +16,13 @@ typedef struct reading {
   bool assistant;
 } reading;
 
+bool rh_anthropic_has_mark(const json_t *object) { return json_is_object(json_object_get(object, "cache_control")); }
+
+// The piece that a block has just become.
+static void copy_mark(const json_t *block, const rh_pieces *pieces) {
+  if (pieces->count > 0 && rh_anthropic_has_mark(block)) pieces->list[pieces->count - 1].cache_mark = true;
+}
+
 static rh_status read_image(rh_decoding *decoding, const json_t *block, const char *path, rh_pieces *pieces) {
   char where[RH_API_PATH_BYTES];
   const char *type = NULL;
@@ -204,8 +211,11 @@ static rh_status read_blocks(rh_decoding *decoding, const json_t *content, const
   rh_status status = rh_pieces_begin(decoding, &into->said, room);
   if (status == RH_OK) status = rh_pieces_begin(decoding, &into->results, json_array_size(content));
   for (size_t i = 0; status == RH_OK && i < json_array_size(content); i++) {
+    const json_t *block = json_array_get(content, i);
+    size_t results = into->results.count;
     (void)snprintf(where, sizeof where, "%.64s.content[%zu]", path, i);
-    status = read_block(decoding, json_array_get(content, i), where, into);
+    status = read_block(decoding, block, where, into);
+    if (status == RH_OK) copy_mark(block, into->results.count > results ? &into->results : &into->said);
   }
   return status;
 }
@@ -269,6 +279,7 @@ static rh_status read_system(rh_decoding *decoding, rh_message *messages, size_t
     status = read_type(decoding, block, where, &type);
     if (status == RH_OK && strcmp(type, "text") != 0) status = refuse_type(decoding, where, type);
     if (status == RH_OK) status = read_text(decoding, block, where, &pieces);
+    if (status == RH_OK) copy_mark(block, &pieces);
   }
   if (status == RH_OK) status = rh_pieces_end(decoding, &pieces, "system", &messages[*count]);
   if (status == RH_OK && messages[*count].content[0] != '\0') ++*count;

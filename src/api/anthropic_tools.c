@@ -34,6 +34,7 @@ static rh_status read_tool(rh_decoding *decoding, const json_t *tool, const char
   rh_json_join_path(where, sizeof where, path, "name");
   status = rh_api_copy_tool_name(decoding, name, where, &out->name);
   if (status == RH_OK && description != NULL) status = rh_api_copy_string(decoding, description, &out->description);
+  out->cache_mark = rh_anthropic_has_mark(tool);
   out->schema = NO_SCHEMA;
   if (status == RH_OK && schema != NULL) status = rh_api_copy_json(decoding, schema, &out->schema);
   return status;
@@ -82,9 +83,12 @@ rh_status rh_anthropic_read_thinking(rh_decoding *decoding, const rh_field *fiel
   if (status == RH_OK) status = rh_api_need_string(decoding, value, field->name, "type", &type);
   if (status != RH_OK || strcmp(type, "disabled") == 0) return status;
   decoding->notes->wants_thoughts = true;
-  if (strcmp(type, "enabled") != 0) return RH_OK;  // "adaptive" and what comes after it: the model decides
+  bool adaptive = strcmp(type, "adaptive") == 0;
+  if (!adaptive && strcmp(type, "enabled") != 0) return RH_OK;  // what comes after these
   rh_extras *extras = rh_api_extras(decoding);
   if (extras == NULL) return RH_TOO_LARGE;
+  extras->reasoning_adaptive = adaptive;
+  if (adaptive) return RH_OK;
   return rh_json_get_int(value, field->name, "budget_tokens", 1, INT32_MAX, &extras->reasoning_tokens, decoding->error);
 }
 

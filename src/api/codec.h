@@ -156,7 +156,7 @@ rh_status rh_pieces_add_url(rh_decoding *decoding, rh_pieces *pieces, const char
 // An image from base64 and its type.
 rh_status rh_pieces_add_data(rh_decoding *decoding, rh_pieces *pieces, const char *media_type, size_t type_length,
                              const char *data, const char *path) RH_MUST_CHECK;
-// The message's content and pieces; the request's needs. Pieces that are all text leave none.
+// The message's content and pieces; the request's needs. Pieces that are all text leave none, but for those with a mark.
 rh_status rh_pieces_end(rh_decoding *decoding, const rh_pieces *pieces, const char *role,
                         rh_message *out) RH_MUST_CHECK;
 // The messages as the request's only prompt.

@@ -155,15 +155,16 @@ static rh_status join_texts(rh_decoding *decoding, const rh_pieces *pieces, cons
 }
 
 rh_status rh_pieces_end(rh_decoding *decoding, const rh_pieces *pieces, const char *role, rh_message *out) {
-  bool only_text = true;
+  bool only_text = true, marked = false;
   for (size_t i = 0; i < pieces->count; i++) {
     rh_piece_kind kind = pieces->list[i].kind;
     if (kind == RH_PIECE_IMAGE) decoding->request->needs |= RH_NEEDS_IMAGES;
     if (kind == RH_PIECE_TOOL_CALL || kind == RH_PIECE_TOOL_RESULT) decoding->request->needs |= RH_NEEDS_TOOLS;
     if (kind != RH_PIECE_TEXT) only_text = false;
+    if (pieces->list[i].cache_mark) marked = true;
   }
   *out = (rh_message){.role = role};
-  if (!only_text) {
+  if (!only_text || marked) {
     out->pieces = pieces->list;
     out->piece_count = pieces->count;
   }

@@ -191,30 +191,48 @@ static bool is_text(const rh_event *event) {
   return event->kind == RH_EVENT_DELTA && (event->as.delta.token_count > 0 || event->as.delta.length > 0);
 }
 
+static void add_usage(rh_usage *sum, const rh_usage *usage, int sign) {
+  sum->prompt_tokens += sign * usage->prompt_tokens;
+  sum->completion_tokens += sign * usage->completion_tokens;
+  sum->cached_tokens += sign * usage->cached_tokens;
+  sum->written_tokens += sign * usage->written_tokens;
+  sum->reasoning_tokens += sign * usage->reasoning_tokens;
+  sum->queue_ms += sign * usage->queue_ms;
+  sum->prompt_ms += sign * usage->prompt_ms;
+  sum->decode_ms += sign * usage->decode_ms;
+}
+
+// What a run had used before it began anew is not in the answer.
+static void begin_run(rh_call *call, rh_call_run *run) {
+  add_usage(&call->usage, &run->usage, -1);
+  call->deltas_tokens -= run->deltas_tokens;
+  call->items_failed -= run->items_failed;
+  *run = (rh_call_run){0};
+}
+
 // What the account needs is read off the events as they pass.
 static void note(rh_call *call, const rh_event *event) {
+  rh_call_run *run = &call->runs[event->choice];
   if (event->kind == RH_EVENT_START) {
     rh_answer_note_member(call);
     if (!call->started) note_backend(call);
     call->started = true;
-    call->items_failed = 0;
+    begin_run(call, run);
   } else if (is_text(event)) {
     uint64_t now = rh_clock_now_ns();
     if (call->meta.first_token_ns == 0) call->meta.first_token_ns = now;
     call->last_token_ns = now;
-    call->deltas_tokens += event->kind == RH_EVENT_TOOL ? event->as.tool.token_count : event->as.delta.token_count;
+    int64_t tokens = event->kind == RH_EVENT_TOOL ? event->as.tool.token_count : event->as.delta.token_count;
+    run->deltas_tokens += tokens;
+    call->deltas_tokens += tokens;
   } else if (event->kind == RH_EVENT_RESULT) {
-    if (event->as.result.kind == RH_RESULT_FAILED) call->items_failed++;
+    int64_t failed = event->as.result.kind == RH_RESULT_FAILED;
+    run->items_failed += failed;
+    call->items_failed += failed;
   } else if (event->kind == RH_EVENT_USAGE) {
     call->usage.work = event->as.usage.work;
-    call->usage.prompt_tokens += event->as.usage.prompt_tokens;
-    call->usage.completion_tokens += event->as.usage.completion_tokens;
-    call->usage.cached_tokens += event->as.usage.cached_tokens;
-    call->usage.queue_ms += event->as.usage.queue_ms;
-    call->usage.prompt_ms += event->as.usage.prompt_ms;
-    call->usage.decode_ms += event->as.usage.decode_ms;
-    call->usage.written_tokens += event->as.usage.written_tokens;
-    call->usage.reasoning_tokens += event->as.usage.reasoning_tokens;
+    add_usage(&run->usage, &event->as.usage, 1);
+    add_usage(&call->usage, &event->as.usage, 1);
     if (call->follower != NULL && rh_follower_leads(call->follower)) {
       call->meta.cost_usd = rh_follower_facts(call->follower)->cost_usd;
       call->meta.cache = call->cacheable ? "miss" : "off";  // one that took the lead over had begun as a hit

@@ -78,8 +78,8 @@ static rh_status give(rh_operation *operation, rh_error *error) {
   ticket *given = calloc(1, sizeof *given);
   if (given == NULL) return rh_fail(error, RH_NO_MEMORY, "no memory for this request; try again later");
   given->operation = operation;
-  status = rh_gateway_feedback(operation->daemon->gateway, id, rated_key(operation), rating, comment, on_done, given,
-                               error);
+  status =
+      rh_gateway_feedback(operation->daemon->gateway, id, rated_key(operation), rating, comment, on_done, given, error);
   if (status != RH_OK) {
     free(given);
     return status;

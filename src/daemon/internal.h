@@ -123,6 +123,12 @@ typedef enum rh_step {
 // The limits that a request counts against: its key's and its client address'.
 #define RH_CALL_LIMITS_MAX 2
 
+// What one run of the request has used so far: taken back when it begins anew with another model.
+typedef struct rh_call_run {
+  rh_usage usage;
+  int64_t deltas_tokens, items_failed;
+} rh_call_run;
+
 struct rh_call {
   rh_handler handler;  // first: see rh_handler
   rh_daemon *daemon;
@@ -172,6 +178,7 @@ struct rh_call {
   rh_error error;  // status RH_OK = none
   // for the account
   uint64_t queue_ns;
+  rh_call_run *runs;      // in the arena; NULL before there is an encoder
   rh_usage usage;         // summed over the parts
   int64_t items_failed;   // of tasks that do not generate
   int64_t deltas_tokens;  // tokens seen in deltas, for answers that were cut short

@@ -79,6 +79,7 @@ static rh_step step_route(rh_call *call) {
   if (rh_gateway_find_way(call->daemon->gateway, &call->asked->request, &call->caller, way, &call->error) != RH_OK) {
     return reject(call);
   }
+  rh_way_hold(way);
   call->way = way;
   call->meta.route_reason = way->reason;
   if (way->experiment[0] != '\0') {
@@ -94,7 +95,10 @@ static rh_step step_route(rh_call *call) {
 
 static rh_step step_cache(rh_call *call) {
   call->encoder = rh_encoder_new(call->endpoint, &call->asked->request, &call->meta, rh_dynbuf_data(&call->warnings));
-  if (call->encoder == NULL) {
+  size_t runs = rh_request_runs(&call->asked->request);
+  call->runs = rh_arena_alloc_array(call->asked->arena, runs, sizeof *call->runs);
+  if (call->runs != NULL) memset(call->runs, 0, runs * sizeof *call->runs);
+  if (call->encoder == NULL || call->runs == NULL) {
     (void)rh_fail(&call->error, RH_NO_MEMORY, "no memory for this request; try again later");
     return reject(call);
   }
@@ -193,6 +197,11 @@ void rh_call_stop_work(rh_call *call) {
   call->facts.fallback = rh_arena_strdup(call->asked->arena, call->facts.fallback);
   if (call->facts.fallback == NULL) call->facts.fallback = "";
   if (!rh_follower_leads(follower)) call->facts.cost_usd = 0;
+  // Cut short: what was not told to the client counts all the same.
+  if (!call->whole && rh_follower_leads(follower) && call->facts.usage.prompt_tokens > 0) {
+    call->usage = call->facts.usage;
+    call->meta.cost_usd = call->facts.cost_usd;
+  }
   rh_follower_leave(follower);
 }
 
@@ -244,6 +253,7 @@ static void on_done(rh_handler *handler) {
   }
   rh_call_advance(call);
   rh_admit_leave(call);
+  if (call->way != NULL) rh_way_release(call->way);
   if (call->served != NULL) rh_served_release(call->served);
   if (call->caller.key != NULL) rh_key_release(call->caller.key);
   rh_list_remove(&daemon->calls, &call->node);

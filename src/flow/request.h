@@ -54,6 +54,7 @@ typedef struct rh_piece {
   const char *detail;      // OpenAI's "low", "high" or "auto"; NULL = not said
   const char *signature;   // Anthropic's proof of its own reasoning, handed back as it came
   bool failed;             // the tool reported an error
+  bool cache_mark;  // Anthropic's cache_control: the prompt up to here is worth keeping. Of no matter for the answer
 } rh_piece;
 
 // A thought that Anthropic gives only in secret writing travels as a signature that begins with this, and has no text.
@@ -66,6 +67,14 @@ typedef struct rh_message {
   const rh_piece *pieces;
   size_t piece_count;
 } rh_message;
+
+// The content says all: there are no pieces, or they are texts, kept for their marks.
+static inline bool rh_message_is_text(const rh_message *message) {
+  for (size_t i = 0; i < message->piece_count; i++) {
+    if (message->pieces[i].kind != RH_PIECE_TEXT) return false;
+  }
+  return true;
+}
 
 typedef enum rh_prompt_kind { RH_PROMPT_MESSAGES, RH_PROMPT_TEXT, RH_PROMPT_TOKENS } rh_prompt_kind;
 
@@ -87,6 +96,7 @@ typedef struct rh_tool {
   const char *description;  // NULL = none
   const char *schema;       // of its arguments: JSON Schema as text
   bool strict;              // the arguments must fit the schema
+  bool cache_mark;          // as a piece's
 } rh_tool;
 
 typedef enum rh_tool_choice { RH_TOOLS_AUTO, RH_TOOLS_NONE, RH_TOOLS_REQUIRED, RH_TOOLS_NAMED } rh_tool_choice;
@@ -105,6 +115,7 @@ typedef struct rh_extras {
   bool schema_strict;
   const char *reasoning_effort;  // NULL, or OpenAI's "none", "minimal", "low", "medium", "high", ...
   int64_t reasoning_tokens;      // Anthropic's budget of its thinking; 0 = not said
+  bool reasoning_adaptive;       // Anthropic's "adaptive": the model decides whether and how long it thinks
 } rh_extras;
 
 // Abilities that a request cannot do without, as bits of rh_request.needs.

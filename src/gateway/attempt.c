@@ -121,6 +121,7 @@ static void note_fallback(rh_work *work, const rh_error *error) {
 void rh_try_give_up(rh_work *work, const rh_error *error, bool blame) {
   rh_error copy = *error;
   if (blame) tell_outcome(work, &copy);
+  rh_try_count_unfinished(work);  // those beside the failed one, and one that was too slow or not sure enough
   rh_try_stop(work);
   // Who was not burdened costs nothing of the budget.
   if (!rh_try_may_follow(work, copy.status) || (blame && !rh_retry_budget_spend(&work->gateway->budget))) {
@@ -154,21 +155,6 @@ void rh_try_on_late(void *ctx) {
 
 // --- events of the member at hand ----------------------------------------------------------------------------------
 
-static void add_usage(rh_work *work, rh_work_part *part, rh_usage *usage) {
-  rh_usage *sum = &work->facts.usage;
-  usage->completion_tokens += part->said_tokens;  // by the member before
-  sum->work = usage->work;
-  sum->prompt_tokens += usage->prompt_tokens;
-  sum->completion_tokens += usage->completion_tokens;
-  sum->cached_tokens += usage->cached_tokens;
-  sum->written_tokens += usage->written_tokens;
-  sum->reasoning_tokens += usage->reasoning_tokens;
-  sum->queue_ms += usage->queue_ms;
-  sum->prompt_ms += usage->prompt_ms;
-  sum->decode_ms += usage->decode_ms;
-  if (work->seat->remote != NULL) work->facts.cost_usd = rh_price_cost(&work->seat->price, sum);
-}
-
 static void note_said(rh_work *work, rh_work_part *part, const rh_event *event) {
   uint64_t now = rh_clock_now_ns();
   if (work->first_ns == 0) {
@@ -176,6 +162,8 @@ static void note_said(rh_work *work, rh_work_part *part, const rh_event *event) 
     rh_loop_timer_cancel(work->gateway->loop, &work->hold);
   }
   work->last_ns = now;
+  if (event->kind == RH_EVENT_DELTA) part->attempt_bytes += event->as.delta.length;
+  if (event->kind == RH_EVENT_TOOL) part->attempt_bytes += event->as.tool.length;
   if (event->kind != RH_EVENT_DELTA || event->as.delta.reasoning) {
     work->mixed = true;
     return;
@@ -199,6 +187,8 @@ static void pass_start(rh_work *work, rh_work_part *part, const rh_event *start)
 static void take_start(rh_work *work, rh_work_part *part, const rh_event *event) {
   work->facts.info = work->served != NULL ? rh_member_info(rh_served_member(work->served)) : NULL;
   part->attempt_tokens = 0;
+  part->attempt_prompt = event->as.start.prompt_tokens;
+  part->answered = true;
   part->start = *event;
   part->start_kept = true;
   if (!rh_try_has_next(work)) pass_start(work, part, event);
@@ -212,7 +202,7 @@ static void take(rh_work *work, rh_work_part *part, const rh_event *event) {
   }
   bool said = event->kind == RH_EVENT_DELTA || event->kind == RH_EVENT_TOOL || event->kind == RH_EVENT_RESULT;
   if (said) note_said(work, part, event);
-  if (event->kind == RH_EVENT_USAGE) add_usage(work, part, &copy.as.usage);
+  if (event->kind == RH_EVENT_USAGE) rh_try_add_usage(work, part, &copy.as.usage);
   bool judged = part->kept != NULL || (event->kind != RH_EVENT_PROGRESS && rh_judge_wanted(work));
   if (part->start_kept && !judged && event->kind != RH_EVENT_PROGRESS) pass_start(work, part, &part->start);
   if (judged && part->start_kept) {
@@ -226,7 +216,8 @@ static void take(rh_work *work, rh_work_part *part, const rh_event *event) {
 static rh_verdict on_event(void *ctx, const rh_event *event) {
   rh_work_part *part = ctx;
   rh_work *work = part->work;
-  bool sent = part->remote == NULL || rh_provider_run_was_sent(part->remote);
+  bool remote = part->remote != NULL;
+  bool sent = !remote || rh_provider_run_was_sent(part->remote);
   if (rh_event_is_final(event)) {
     part->job = NULL;
     part->remote = NULL;
@@ -234,6 +225,8 @@ static rh_verdict on_event(void *ctx, const rh_event *event) {
   if (work->over || work->unwanted || work->between) return RH_GO;
   work->inside++;
   if (event->kind == RH_EVENT_ERROR) {
+    // One that refuses wants no money; one that breaks off in the middle does.
+    if (remote && part->answered) rh_try_count_part(work, part);
     rh_try_give_up(work, &event->as.error, sent);
   } else {
     take(work, part, event);
@@ -314,7 +307,9 @@ static void go_on_with_text(rh_work_part *part, rh_work *work) {
 static void prepare_part(rh_work *work, rh_work_part *part) {
   rh_judge_drop(part);
   part->ended = false;
-  part->start_kept = false;
+  part->start_kept = part->answered = part->used = false;
+  part->attempt_prompt = 0;
+  part->attempt_bytes = 0;
   if (!work->passed) {
     part->said_tokens = 0;
     part->attempt_tokens = 0;
@@ -335,7 +330,7 @@ static rh_status begin_at(rh_work *work, rh_error *error) {
   work->ended = 0;
   work->first_ns = work->last_ns = 0;
   work->attempt_ns = now;
-  work->facts.provider = seat->remote != NULL ? seat->provider : "local";
+  work->facts.provider = seat->remote != NULL ? seat->spec->name : "local";  // outlives the seat
   work->facts.model = seat->model;
   work->facts.usage = (rh_usage){0};
   for (size_t i = 0; i < work->part_count; i++) prepare_part(work, &work->parts[i]);

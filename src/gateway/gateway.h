@@ -73,9 +73,9 @@ typedef struct rh_member_figures {
 } rh_member_figures;
 // Members in no special order; one may come to stand elsewhere between two calls. False: there are no more.
 bool rh_gateway_member_at(const rh_gateway *gateway, size_t index, rh_member_figures *out);
-// Feedback on a finished request: into the ledger, its experiment and its member's quality. `done` is always called when this
+// Feedback on a finished request: into the ledger, its experiment and its member's quality. `key` as of rh_ledger_feedback. `done` is always called when this
 // returns RH_OK, and may find its asker gone: `ctx` must outlive that or be counted.
-rh_status rh_gateway_feedback(rh_gateway *gateway, const char *request_id, double rating, const char *comment,
-                              rh_ledger_done done, void *ctx, rh_error *error) RH_MUST_CHECK;
+rh_status rh_gateway_feedback(rh_gateway *gateway, const char *request_id, const char *key, double rating,
+                              const char *comment, rh_ledger_done done, void *ctx, rh_error *error) RH_MUST_CHECK;
 
 #endif

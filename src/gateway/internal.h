@@ -9,6 +9,7 @@
 //   way.c       from a request's words to the members that may answer it
 //   work.c      a request under way: its subscribers and its recording
 //   attempt.c   one member's try at it; what follows when it fails
+//   used.c      what it used and cost
 //   shadow.c    copies of requests for experiments
 //   judge.c     holding an answer back until its confidence is known
 //   budget.c    how many further attempts there may be
@@ -20,7 +21,7 @@
 #include "base/list.h"
 #include "gateway/work.h"
 
-#define RH_SEATS_MAX 4096  // models that were named at some time; further unknown names are refused
+#define RH_SEATS_MAX 4096  // models that were named at some time; those that nobody uses make room for others
 
 struct rh_seat {
   char *provider;  // "local", or a name of "providers"
@@ -29,6 +30,8 @@ struct rh_seat {
   const rh_provider_spec *spec;  // of the remote one
   bool listed;                   // in the configuration: a candidate of every routed request
   bool priced;
+  unsigned holders;   // ways that lead there: it must stay
+  uint64_t decision;  // of gateway->decisions, when it was last looked for
   uint64_t timeout_ns;  // of one attempt at a worker of ours; 0 = the request's own
   rh_price price;
   rh_route_stats stats;
@@ -67,6 +70,7 @@ struct rh_gateway {
   rh_retry_budget budget;
   rh_seat **seats;  // sorted by provider, then model
   size_t seat_count;
+  uint64_t decisions;  // ways that were looked for
   // the snapshot of the decision at hand
   rh_route_member *members;
   rh_seat **member_seats;
@@ -84,7 +88,8 @@ struct rh_gateway {
 void rh_gateway_resolve_names(rh_gateway *gateway);  // the policy's words to the names that models have now
 
 // seats.c
-// The seat of a name; made when it is new. NULL: too many, or no memory.
+// The seat of a name; made when it is new, if need be in place of one that nobody uses. NULL: too many, or no memory. It stays
+// until the next decision, and longer where a way that leads there is held.
 rh_seat *rh_seat_find(rh_gateway *gateway, const char *provider, const char *model);
 rh_status rh_seats_open(rh_gateway *gateway, rh_error *error) RH_MUST_CHECK;
 void rh_seats_close(rh_gateway *gateway);
@@ -148,6 +153,10 @@ typedef struct rh_work_part {
   rh_dynbuf said;          // the text passed on, where another member could go on with it
   int64_t said_tokens;     // by members before the one at hand
   int64_t attempt_tokens;  // by the one at hand
+  int64_t attempt_prompt;  // of its prompt, as its START told
+  size_t attempt_bytes;    // that it has said, of any kind
+  bool answered;           // it has begun to answer
+  bool used;               // what it used is in the facts
 } rh_work_part;
 
 struct rh_work {
@@ -202,6 +211,13 @@ bool rh_try_has_next(const rh_work *work);
 bool rh_try_may_follow(const rh_work *work, rh_status status);
 void rh_try_on_late(void *work);
 void rh_try_on_next(void *work);
+
+// used.c
+// A run's own count; `usage` is what clients are told, with what members before it said.
+void rh_try_add_usage(rh_work *work, rh_work_part *part, rh_usage *usage);
+void rh_try_count_part(rh_work *work, rh_work_part *part);  // the same where none came, reckoned; once
+// A provider wants its money for what is broken off too: what the runs at hand must have used comes into the facts.
+void rh_try_count_unfinished(rh_work *work);
 
 // judge.c
 bool rh_judge_wanted(const rh_work *work);

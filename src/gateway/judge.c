@@ -52,6 +52,7 @@ static void judge(rh_work *work, rh_work_part *part) {
   }
   // An unsure answer is better than none: when nobody after it can answer, it is asked once more.
   if (!work->last_resort && work->way.count < RH_PLAN_MAX) {
+    work->seat->holders++;  // the way is held
     work->way.seats[work->way.count++] = work->seat;
     work->last_resort = true;
   }

@@ -2,8 +2,8 @@
 //
 // Seats: every (provider, model) that a request can go to, with what was learned of it; and the router's snapshot of them.
 //
-// A seat lives as long as the gateway: breaker and speeds of a model outlast its reloads. Those of the configuration are there from
-// the start; others come with the requests that name them, up to a bound. Loop thread only.
+// A seat outlasts its model's reloads, with breaker and speeds. Those of the configuration are there from the start and stay; others
+// come with the requests that name them, up to a bound, at which mere words that nothing was learned of go again. Loop thread only.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,14 +74,43 @@ static rh_seat *new_seat(const rh_gateway *gateway, const char *provider, const 
   // What runs on this machine costs nothing that we could count.
   seat->priced = seat->remote == NULL || rh_prices_find(gateway->config->prices, provider, model, &seat->price);
   rh_route_stats_init(&seat->stats);
+  seat->decision = gateway->decisions;
   return seat;
+}
+
+void rh_way_hold(const rh_way *way) {
+  for (size_t i = 0; i < way->count; i++) way->seats[i]->holders++;
+}
+
+void rh_way_release(const rh_way *way) {
+  for (size_t i = 0; i < way->count; i++) way->seats[i]->holders--;
+}
+
+// Any word behind a provider's name makes a seat, so there must be a way back. What the decision at hand has seen stays.
+static bool evict_one(rh_gateway *gateway) {
+  for (size_t i = 0; i < gateway->seat_count; i++) {
+    rh_seat *seat = gateway->seats[i];
+    bool plain = seat->remote != NULL && !seat->listed && seat->stats.samples == 0 && seat->cost_usd <= 0;
+    if (!plain || seat->holders > 0 || seat->decision == gateway->decisions) continue;
+    free_seat(seat);
+    gateway->seat_count--;
+    memmove(&gateway->seats[i], &gateway->seats[i + 1], (gateway->seat_count - i) * sizeof(rh_seat *));
+    return true;
+  }
+  return false;
 }
 
 rh_seat *rh_seat_find(rh_gateway *gateway, const char *provider, const char *model) {
   bool found;
   size_t place = place_of(gateway, provider, model, &found);
-  if (found) return gateway->seats[place];
-  if (gateway->seat_count >= RH_SEATS_MAX) return NULL;
+  if (found) {
+    gateway->seats[place]->decision = gateway->decisions;
+    return gateway->seats[place];
+  }
+  if (gateway->seat_count >= RH_SEATS_MAX) {
+    if (!evict_one(gateway)) return NULL;
+    place = place_of(gateway, provider, model, &found);
+  }
   rh_seat *seat = new_seat(gateway, provider, model);
   rh_seat **room = seat != NULL ? reallocarray(gateway->seats, gateway->seat_count + 1, sizeof *room) : NULL;
   if (room == NULL) {

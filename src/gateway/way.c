@@ -45,6 +45,24 @@ static rh_status check_abilities(const rh_request *request, const char *model, r
   return RH_OK;
 }
 
+// --- the key's rights ----------------------------------------------------------------------------------------------
+
+static bool may_name(const rh_caller *caller, const char *provider, const char *model) {
+  if (caller->key == NULL || rh_key_may_use(caller->key, model)) return true;
+  char label[RH_PROVIDER_NAME_MAX + RH_MODEL_NAME_MAX + 2];
+  (void)snprintf(label, sizeof label, "%s/%s", provider, model);
+  return rh_key_may_use(caller->key, label);
+}
+
+static bool may_use(const rh_caller *caller, const rh_seat *seat) {
+  return may_name(caller, seat->provider, seat->model);
+}
+
+static rh_status forbid_model(const rh_caller *caller, const char *model, rh_error *error) {
+  return rh_fail_param(error, RH_FORBIDDEN, "model", "the key %s may not use the model \"%.100s\"", caller->key->id,
+                       model);
+}
+
 // --- what a name means ---------------------------------------------------------------------------------------------
 
 typedef enum name_kind { NAME_ROUTED, NAME_GROUP, NAME_SEAT, NAME_LOCAL } name_kind;
@@ -74,7 +92,8 @@ static rh_status find_local(rh_gateway *gateway, const char *name, meaning *out,
 }
 
 // "provider/model", where the first part is a provider of the configuration.
-static rh_status find_prefixed(rh_gateway *gateway, const char *name, meaning *out, rh_error *error) {
+static rh_status find_prefixed(rh_gateway *gateway, const rh_caller *caller, const char *name, meaning *out,
+                               rh_error *error) {
   char provider[RH_PROVIDER_NAME_MAX + 1];
   const char *slash = strchr(name, '/');
   size_t length = slash != NULL ? (size_t)(slash - name) : 0;
@@ -90,6 +109,8 @@ static rh_status find_prefixed(rh_gateway *gateway, const char *name, meaning *o
   }
   const char *model = spec != NULL ? rh_provider_spec_model(spec, slash + 1) : slash + 1;
   if (ours) return find_local(gateway, model, out, error);
+  // Asked before a seat is made: who may not use a model need not be remembered to have named it.
+  if (!may_name(caller, provider, model)) return forbid_model(caller, model, error);
   out->kind = NAME_SEAT;
   out->seat = rh_seat_find(gateway, provider, model);
   return out->seat != NULL ? RH_OK : no_seat(name, error);
@@ -104,7 +125,8 @@ static rh_seat *find_listed(const rh_gateway *gateway, const char *name) {
   return NULL;
 }
 
-static rh_status find_meaning(rh_gateway *gateway, const char *name, meaning *out, rh_error *error) {
+static rh_status find_meaning(rh_gateway *gateway, const rh_caller *caller, const char *name, meaning *out,
+                              rh_error *error) {
   *out = (meaning){.kind = NAME_ROUTED};
   rh_policy *policy = gateway->config->policy;
   bool remote = gateway->config->provider_count > 0;
@@ -121,7 +143,7 @@ static rh_status find_meaning(rh_gateway *gateway, const char *name, meaning *ou
   bool known = !theirs || rh_manager_knows(gateway->manager, name);
   if (known && find_local(gateway, name, out, &local) == RH_OK) return RH_OK;
   if (theirs) {
-    rh_status status = find_prefixed(gateway, name, out, error);
+    rh_status status = find_prefixed(gateway, caller, name, out, error);
     if (status == RH_OK) return RH_OK;
     out->seat = status == RH_NOT_FOUND ? find_listed(gateway, name) : NULL;
     out->kind = NAME_SEAT;
@@ -139,19 +161,6 @@ static rh_status find_meaning(rh_gateway *gateway, const char *name, meaning *ou
 }
 
 // --- the way -------------------------------------------------------------------------------------------------------
-
-static bool may_use(const rh_caller *caller, const rh_seat *seat) {
-  if (caller->key == NULL) return true;
-  if (rh_key_may_use(caller->key, seat->model)) return true;
-  char label[RH_PROVIDER_NAME_MAX + RH_MODEL_NAME_MAX + 2];
-  (void)snprintf(label, sizeof label, "%s/%s", seat->provider, seat->model);
-  return rh_key_may_use(caller->key, label);
-}
-
-static rh_status forbid_model(const rh_caller *caller, const char *model, rh_error *error) {
-  return rh_fail_param(error, RH_FORBIDDEN, "model", "the key %s may not use the model \"%.100s\"", caller->key->id,
-                       model);
-}
 
 static void fill_features(const rh_request *request, const rh_caller *caller, rh_features *out) {
   const char *key = caller->key != NULL ? caller->key->id : NULL;
@@ -282,7 +291,7 @@ rh_status rh_way_for_arm(rh_gateway *gateway, const rh_request *request, const r
                          rh_error *error) {
   meaning means;
   memset(out, 0, sizeof *out);
-  rh_status status = find_meaning(gateway, request->model, &means, error);
+  rh_status status = find_meaning(gateway, caller, request->model, &means, error);
   if (status != RH_OK) return status;
   fill_features(request, caller, &out->features);
   return long_way(gateway, request, caller, &means, request->model, out, error);
@@ -323,11 +332,12 @@ rh_status rh_gateway_find_way(rh_gateway *gateway, const rh_request *request, co
                               rh_error *error) {
   meaning means;
   rh_assignment part;
+  gateway->decisions++;
   take_part(gateway, request, caller, &part);
   // An arm that cannot serve must not cost the request: it takes part no longer.
   if (part.experiment != NULL && experiment_way(gateway, request, caller, &part, out) == RH_OK) return RH_OK;
   memset(out, 0, sizeof *out);
-  rh_status status = find_meaning(gateway, request->model, &means, error);
+  rh_status status = find_meaning(gateway, caller, request->model, &means, error);
   if (status != RH_OK) return status;
   bool plain = means.kind == NAME_LOCAL && !rh_policy_is_set(gateway->config->policy);
   bool logged = gateway->ledger != NULL && rh_ledger_logs_decisions(gateway->ledger);
@@ -341,7 +351,7 @@ rh_status rh_way_ask(rh_gateway *gateway, const rh_request *request, const rh_ca
                      rh_features *features, rh_route_question *out, rh_error *error) {
   static char label[RH_PROVIDER_NAME_MAX + RH_MODEL_NAME_MAX + 2];  // one decision at a time, as the snapshot
   meaning means;
-  rh_status status = find_meaning(gateway, name, &means, error);
+  rh_status status = find_meaning(gateway, caller, name, &means, error);
   if (status == RH_OK) status = rh_seats_snapshot(gateway, means.seat, rh_clock_now_ns(), error);
   if (status != RH_OK) return status;
   fill_features(request, caller, features);
@@ -353,7 +363,7 @@ rh_status rh_way_ask(rh_gateway *gateway, const rh_request *request, const rh_ca
 void rh_way_describe_first(rh_gateway *gateway, const rh_way *way, rh_work_facts *out) {
   const rh_seat *seat = way->seats[0];
   *out = (rh_work_facts){
-      .provider = seat->remote != NULL ? seat->provider : "local", .model = seat->model, .fallback = ""};
+      .provider = seat->remote != NULL ? seat->spec->name : "local", .model = seat->model, .fallback = ""};
   rh_served *served = seat->remote == NULL ? rh_manager_peek(gateway->manager, seat->model) : NULL;
   if (served == NULL) return;
   out->served = served;

@@ -195,6 +195,7 @@ bool rh_follower_pass_lead(rh_follower *follower) {
     other->leads = true;
     return true;
   }
+  rh_try_count_unfinished(work);
   return false;
 }
 
@@ -213,6 +214,7 @@ static void free_work(rh_work *work) {
   stop_sharing(work);
   rh_list_remove(&gateway->works, &work->node);
   rh_recording_release(work->recording);
+  rh_way_release(&work->way);
   rh_asked_release(work->asked);
   free(work);
 }
@@ -314,6 +316,7 @@ static rh_work *new_work(rh_gateway *gateway, rh_asked *asked, const rh_way *way
   work->gateway = gateway;
   work->asked = rh_asked_hold(asked);
   work->way = *way;
+  rh_way_hold(&work->way);
   work->options = *options;
   work->parts = parts;
   work->part_count = count;

@@ -26,7 +26,7 @@ rh_asked *rh_asked_new(void);  // held once, without an arena yet; NULL = no mem
 rh_asked *rh_asked_hold(rh_asked *asked);
 void rh_asked_release(rh_asked *asked);
 
-typedef struct rh_seat rh_seat;  // one (provider, model) that can be chosen; lives as long as the gateway
+typedef struct rh_seat rh_seat;  // one (provider, model) that can be chosen
 
 typedef struct rh_way {
   rh_seat *seats[RH_PLAN_MAX];
@@ -48,6 +48,10 @@ typedef struct rh_way {
 // Which members may answer, in order. Errors as rh_route_decide and rh_manager_resolve.
 rh_status rh_gateway_find_way(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, rh_way *out,
                               rh_error *error) RH_MUST_CHECK;
+
+// A way that is needed after the call that found it must be held: seats that nobody holds may be given up. (A work holds its own.)
+void rh_way_hold(const rh_way *way);
+void rh_way_release(const rh_way *way);
 
 // What can be told of the way's first member before anything runs: provider, model, info; `served` is not held.
 struct rh_work_facts;
@@ -91,6 +95,7 @@ void rh_follower_leave(rh_follower *follower);
 const rh_work_facts *rh_follower_facts(const rh_follower *follower);
 bool rh_follower_leads(const rh_follower *follower);  // the cost is its own: it began the work, or took the lead over
 // Before one leaves that has not had the whole answer: whoever came next bears the cost. False: it leads not, or is the last one.
+// The last one's facts then tell what was used so far, as far as can be known.
 bool rh_follower_pass_lead(rh_follower *follower);
 
 // Copies of a request for the other arms of its shadow experiment, if it takes part in one. Nobody waits for them; they are bounded

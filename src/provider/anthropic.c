@@ -63,6 +63,7 @@ static void write_tools(const rh_body *body, const rh_extras *extras) {
     if (tool->description != NULL) rh_body_string(body, "description", tool->description);
     rh_body_json(body, "input_schema", tool->schema != NULL ? tool->schema : "{\"type\":\"object\",\"properties\":{}}");
     if (tool->strict) rh_body_bool(body, "strict", true);
+    if (tool->cache_mark) rh_body_json(body, "cache_control", RH_ANTHROPIC_MARK);
     rh_body_put(body, "}");
   }
   rh_body_put(body, "]");
@@ -78,7 +79,12 @@ typedef struct thinking {
 static rh_status plan_thinking(const rh_body *body, const char *model, thinking *plan) {
   const rh_extras *extras = body->run->extras;
   *plan = (thinking){.adaptive = is_adaptive(model)};
-  if (extras == NULL || (extras->reasoning_effort == NULL && extras->reasoning_tokens <= 0)) return RH_OK;
+  if (extras == NULL) return RH_OK;
+  if (extras->reasoning_effort == NULL && extras->reasoning_tokens <= 0) {
+    // Left to the model, with the effort that is its default. An older one cannot decide, so it goes without thinking.
+    plan->on = extras->reasoning_adaptive && plan->adaptive;
+    return RH_OK;
+  }
   plan->budget = extras->reasoning_tokens;
   if (plan->budget <= 0) {
     plan->budget = rh_body_budget_of(extras->reasoning_effort);
@@ -159,7 +165,8 @@ static void write_thinking(const rh_body *body, const thinking *plan) {
 // Effort and the answer's format share one object.
 static rh_status write_output(const rh_body *body, const thinking *plan) {
   const rh_extras *extras = body->run->extras;
-  bool schema = extras != NULL && extras->format == RH_ANSWER_SCHEMA, effort = plan->on && plan->adaptive;
+  bool schema = extras != NULL && extras->format == RH_ANSWER_SCHEMA;
+  bool effort = plan->on && plan->adaptive && plan->effort != NULL;
   if (extras != NULL && extras->format == RH_ANSWER_JSON)
     return rh_body_refuse(body, "response_format",
                           "it binds answers to a schema, not to any JSON; use \"json_schema\" or a tool");

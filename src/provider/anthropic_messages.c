@@ -25,12 +25,17 @@ static void write_id(const rh_body *body, const char *key, const char *id) {
   rh_body_string(body, key, out);
 }
 
-static void write_text(const rh_body *body, const char *text, size_t length) {
+static void write_mark(const rh_body *body, bool marked) {
+  if (marked) rh_body_json(body, "cache_control", RH_ANTHROPIC_MARK);
+}
+
+static void write_text(const rh_body *body, const char *text, size_t length, bool marked) {
   if (length == 0) return;  // empty blocks are refused
   rh_body_next(body);
   rh_body_put(body, "{\"type\":\"text\"");
   rh_body_key(body, "text");
   (void)rh_json_append_string(body->out, text, length);
+  write_mark(body, marked);
   rh_body_put(body, "}");
 }
 
@@ -50,7 +55,9 @@ static rh_status write_image(const rh_body *body, const rh_piece *piece, const c
     rh_body_put(body, piece->data);
     rh_body_put(body, "\"");
   }
-  rh_body_put(body, "}}");
+  rh_body_put(body, "}");
+  write_mark(body, piece->cache_mark);
+  rh_body_put(body, "}");
   return RH_OK;
 }
 
@@ -69,6 +76,7 @@ static rh_status write_call(const rh_body *body, const rh_piece *piece, const ch
   rh_body_string(body, "name", piece->name);
   rh_body_key(body, "input");
   (void)rh_json_append_value(body->out, value);
+  write_mark(body, piece->cache_mark);
   rh_body_put(body, "}");
   json_decref(value);
   return RH_OK;
@@ -80,6 +88,7 @@ static void write_result(const rh_body *body, const rh_piece *piece) {
   write_id(body, "tool_use_id", piece->id);
   if (piece->text != NULL && piece->text[0] != '\0') rh_body_string(body, "content", piece->text);
   if (piece->failed) rh_body_bool(body, "is_error", true);
+  write_mark(body, piece->cache_mark);
   rh_body_put(body, "}");
 }
 
@@ -100,7 +109,7 @@ static void write_thought(const rh_body *body, const rh_piece *piece) {
 
 static rh_status write_blocks(const rh_body *body, const rh_message *message, const char *where) {
   bool assistant = strcmp(message->role, "assistant") == 0;
-  if (message->piece_count == 0) write_text(body, message->content, strlen(message->content));
+  if (message->piece_count == 0) write_text(body, message->content, strlen(message->content), false);
   for (size_t i = 0; i < message->piece_count; i++) {
     const rh_piece *piece = &message->pieces[i];
     bool wrong = piece->kind == RH_PIECE_IMAGE || piece->kind == RH_PIECE_TOOL_RESULT ? assistant
@@ -110,7 +119,7 @@ static rh_status write_blocks(const rh_body *body, const rh_message *message, co
       return rh_body_refuse(body, where, "a message of the %s holds a piece that only others may", message->role);
     rh_status status = RH_OK;
     switch (piece->kind) {
-      case RH_PIECE_TEXT: write_text(body, piece->text, strlen(piece->text)); break;
+      case RH_PIECE_TEXT: write_text(body, piece->text, strlen(piece->text), piece->cache_mark); break;
       case RH_PIECE_IMAGE: status = write_image(body, piece, where); break;
       case RH_PIECE_TOOL_CALL: status = write_call(body, piece, where); break;
       case RH_PIECE_TOOL_RESULT: write_result(body, piece); break;
@@ -121,13 +130,31 @@ static rh_status write_blocks(const rh_body *body, const rh_message *message, co
   return RH_OK;
 }
 
+// As blocks, of which some are marked.
+static void write_system_blocks(const rh_body *body, const rh_prompt *prompt) {
+  rh_body_key(body, "system");
+  rh_body_put(body, "[");
+  for (size_t i = 0; i < prompt->count; i++) {
+    const rh_message *message = &prompt->messages[i];
+    if (strcmp(message->role, "system") != 0) continue;
+    if (message->piece_count == 0) write_text(body, message->content, strlen(message->content), false);
+    for (size_t k = 0; k < message->piece_count; k++) {
+      const rh_piece *piece = &message->pieces[k];
+      write_text(body, piece->text, strlen(piece->text), piece->cache_mark);
+    }
+  }
+  rh_body_put(body, "]");
+}
+
 static rh_status write_system(const rh_body *body, const rh_prompt *prompt) {
+  bool marked = false;
   rh_dynbuf whole;
   rh_dynbuf_init(&whole, body->out->max);
   for (size_t i = 0; i < prompt->count; i++) {
     const rh_message *message = &prompt->messages[i];
     if (strcmp(message->role, "system") != 0) continue;
     for (size_t k = 0; k < message->piece_count; k++) {
+      marked = marked || message->pieces[k].cache_mark;
       if (message->pieces[k].kind == RH_PIECE_TEXT) continue;
       rh_dynbuf_free(&whole);
       return rh_body_refuse(body, "messages", "what the system says can only be text");
@@ -135,7 +162,10 @@ static rh_status write_system(const rh_body *body, const rh_prompt *prompt) {
     if (whole.length > 0 && message->content[0] != '\0') (void)rh_dynbuf_append_text(&whole, "\n\n");
     (void)rh_dynbuf_append_text(&whole, message->content);
   }
-  if (whole.length > 0) rh_body_string(body, "system", rh_dynbuf_data(&whole));
+  if (whole.length > 0 && marked)
+    write_system_blocks(body, prompt);
+  else if (whole.length > 0)
+    rh_body_string(body, "system", rh_dynbuf_data(&whole));
   bool failed = whole.failed;
   rh_dynbuf_free(&whole);
   return failed ? rh_fail(body->error, RH_TOO_LARGE, "what the system says is too large") : RH_OK;
@@ -189,7 +219,7 @@ rh_status rh_anthropic_write_messages(const rh_body *body) {
       rh_body_put(body, "]}");
       open_message(body, "assistant");
     }
-    write_text(body, body->run->prefix, prefix);
+    write_text(body, body->run->prefix, prefix, false);
   }
   rh_body_put(body, "]}]");
   return RH_OK;

@@ -58,8 +58,9 @@ rh_protocol_reader *rh_responses_reader_new(const rh_provider_spec *spec, const 
 rh_protocol_reader *rh_anthropic_reader_new(const rh_provider_spec *spec, const rh_run *run, bool stream);
 // anthropic_messages.c
 rh_status rh_anthropic_write_messages(const rh_body *body);
+// The value of "cache_control" on what has a cache_mark.
+#define RH_ANTHROPIC_MARK "{\"type\":\"ephemeral\"}"
 
 extern const rh_protocol_ops rh_protocol_chat, rh_protocol_responses, rh_protocol_anthropic;
-
 
 #endif

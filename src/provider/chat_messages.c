@@ -139,7 +139,7 @@ static rh_status write_message(const rh_body *body, const rh_message *message, c
   rh_status status = RH_OK;
   if (has_image(message) && strcmp(message->role, "user") != 0)
     return rh_body_refuse(body, where, "only a message of the user may hold an image");
-  if (message->piece_count > 0 && strcmp(message->role, "user") == 0)
+  if (!rh_message_is_text(message) && strcmp(message->role, "user") == 0)
     status = write_parts(body, message, where);
   else
     rh_body_text(body, message->content);

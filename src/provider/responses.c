@@ -18,7 +18,7 @@ static rh_status write_user(const rh_body *body, const rh_message *message, cons
   rh_body_next(body);
   rh_body_put(body, "{");
   rh_body_string(body, "role", message->role);
-  if (message->piece_count == 0) {
+  if (rh_message_is_text(message)) {
     rh_body_string(body, "content", message->content);
     rh_body_put(body, "}");
     return RH_OK;
@@ -56,8 +56,9 @@ static void write_said(const rh_body *body, const char *text) {
 
 // Words and calls are items of their own, in their order. Thoughts are left out: they are tied to ids that only the maker knows.
 static rh_status write_assistant(const rh_body *body, const rh_message *message, const char *where) {
-  if (message->piece_count == 0) write_said(body, message->content);
-  for (size_t i = 0; i < message->piece_count; i++) {
+  bool only_text = rh_message_is_text(message);
+  if (only_text) write_said(body, message->content);
+  for (size_t i = 0; !only_text && i < message->piece_count; i++) {
     const rh_piece *piece = &message->pieces[i];
     if (piece->kind == RH_PIECE_TEXT) write_said(body, piece->text);
     if (piece->kind == RH_PIECE_IMAGE || piece->kind == RH_PIECE_TOOL_RESULT)

@@ -39,9 +39,10 @@ def test_the_provider_hears_that_the_client_left(daemon, upstream, protocol, cli
     server = start(daemon, upstream, protocol)
     upstream.answer = Reply(stall=point)
     for stream in (False, True):
+        already = len(upstream.requests)
         with server.connect() as connection:
             connection.send_request("POST", path_of(client), body_of(client, "x", "up/m", stream))
-            seen = upstream.wait(len(upstream.requests) + 1)[-1]
+            seen = upstream.wait(already + 1)[-1]
             if stream and point in ("middle", "end"):
                 connection.read_head()
             connection.abort()

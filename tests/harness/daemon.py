@@ -175,7 +175,8 @@ class Daemon:
         return self.stream("/v1/chat/completions", chat_body(text, model, stream=True, **fields))
 
     def health(self):
-        answer = self.get("/health")
+        # Where keys are needed, strangers are not told which models there are.
+        answer = self.get("/health", headers={"Authorization": f"Bearer {self.key}"} if self.key else None)
         assert answer.status in (200, 503), answer
         return answer.json()
 

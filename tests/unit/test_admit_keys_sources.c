@@ -63,6 +63,7 @@ static void test_mistakes_in_the_configuration(void **state) {
       {"[{\"name\": \"a\", \"key\": \"same-same\"}, {\"name\": \"a\", \"key\": \"other-other\"}]", "same name"},
       {"[{\"name\": \"a\", \"key\": \"long-enough\", \"model\": []}]", "did you mean \"models\""},
       {"[{\"name\": \"a\", \"kye_env\": \"X\"}]", "did you mean \"key_env\""},
+      {"[{\"name\": \"a\", \"key\": \"long-enough\", \"expires_in\": \"1d\"}]", "give \"expires_at\""},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     json_t *json = json_loads(cases[i].json, 0, NULL);

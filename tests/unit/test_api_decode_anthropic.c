@@ -126,6 +126,11 @@ static void all_fields(void **state) {
   assert_int_equal(request->prompts[0].count, 2);
   assert_string_equal(request->prompts[0].messages[0].role, "system");
   assert_string_equal(request->prompts[0].messages[0].content, "a\nb");
+  // Kept in pieces for its mark alone.
+  assert_int_equal(request->prompts[0].messages[0].piece_count, 2);
+  assert_true(request->prompts[0].messages[0].pieces[0].cache_mark);
+  assert_false(request->prompts[0].messages[0].pieces[1].cache_mark);
+  assert_false(extras->tools[0].cache_mark);
   assert_string_equal(request->prompts[0].messages[1].content, "hi");
   assert_string_equal(rh_dynbuf_data(&test.warnings), "");
   test_end(&test);
@@ -134,6 +139,9 @@ static void all_fields(void **state) {
 static void plain(void **state) {
   (void)state;
   test_case test;
+  decode_ok(&test, WITH("\"thinking\":{\"type\":\"adaptive\"}"));
+  assert_true(test.request.extras->reasoning_adaptive);
+  test_end(&test);
   decode_ok(&test, WITH("\"system\":\"\",\"foo\":1,\"context_management\":{}"));
   assert_int_equal(test.request.prompts[0].count, 1);
   assert_null(test.request.prompts[0].messages[0].pieces);
@@ -188,6 +196,8 @@ static void conversation(void **state) {
   assert_string_equal(messages[2].pieces[0].id, "t1");
   assert_string_equal(messages[2].pieces[1].text, "b\nc");
   assert_true(messages[2].pieces[1].failed);
+  assert_true(messages[2].pieces[1].cache_mark);
+  assert_false(messages[2].pieces[0].cache_mark);
   expect_message(&messages[3], "user", "and now?", 2);
   assert_int_equal(messages[3].pieces[0].kind, RH_PIECE_IMAGE);
   expect_message(&messages[4], "tool", "", 1);

@@ -112,7 +112,19 @@ static void test_feedback(void **state) {
   expect_words(&f->error, "req_unknown");
   rh_ledger_question *asked = NULL;
   rh_error error = {0};
-  assert_int_equal(rh_ledger_feedback(f->ledger, "req_1", NULL, 2, NULL, ledger_on_answer, f, &asked, &error), RH_INVALID);
+  // Another key's request is as good as none, and keeps its rating; its own key may rate it.
+  const struct {
+    const char *key;
+    rh_status expected;
+  } callers[] = {{"key_other", RH_NOT_FOUND}, {"", RH_NOT_FOUND}, {record.key, RH_OK}};
+  for (size_t i = 0; i < 3; i++) {
+    assert_int_equal(
+        rh_ledger_feedback(f->ledger, "req_1", callers[i].key, 0.5, NULL, ledger_on_answer, f, &asked, &error), RH_OK);
+    answer = ledger_wait(f, callers[i].expected);
+  }
+  assert_true(ledger_figure(answer, "previous") == 0.5);
+  assert_int_equal(rh_ledger_feedback(f->ledger, "req_1", NULL, 2, NULL, ledger_on_answer, f, &asked, &error),
+                   RH_INVALID);
   assert_string_equal(error.param, "rating");
   assert_int_equal(rh_ledger_quality(f->ledger, ledger_on_answer, f, &asked, &error), RH_OK);
   json_t *quality = json_object_get(ledger_wait(f, RH_OK), "openai/gpt-4o");

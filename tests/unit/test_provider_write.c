@@ -158,6 +158,34 @@ static void test_responses(void **state) {
       "\"tool_choice\":{\"type\":\"function\",\"name\":\"look\"},\"parallel_tool_calls\":false,\"stream\":true}");
 }
 
+// What a client marked as worth keeping is marked again at Anthropic's and is plain text elsewhere.
+static void test_cache_marks(void **state) {
+  (void)state;
+#define MARK ",\"cache_control\":{\"type\":\"ephemeral\"}}"
+  const rh_piece rules[] = {{.kind = RH_PIECE_TEXT, .text = "a", .cache_mark = true},
+                            {.kind = RH_PIECE_TEXT, .text = "b"}};
+  const rh_piece said[] = {{.kind = RH_PIECE_TEXT, .text = "hi", .cache_mark = true}};
+  const rh_message messages[] = {{.role = "system", .content = "a\nb", .pieces = rules, .piece_count = 2},
+                                 {.role = "user", .content = "hi", .pieces = said, .piece_count = 1}};
+  const rh_tool tool = {.name = "f", .schema = "{}", .cache_mark = true};
+  const rh_extras extras = {.parallel_tools = -1, .tools = &tool, .tool_count = 1};
+  rh_run run = chat_run(messages, 2);
+  run.extras = &extras;
+  rh_provider_spec spec = spec_of("anthropic", RH_PROTOCOL_ANTHROPIC);
+  assert_writes(&spec, "m", &run,
+                "/messages {\"model\":\"m\",\"system\":[{\"type\":\"text\",\"text\":\"a\"" MARK
+                ",{\"type\":\"text\",\"text\":\"b\"}],\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":"
+                "\"text\",\"text\":\"hi\"" MARK
+                "]}],\"max_tokens\":4096,\"tools\":[{\"name\":\"f\",\"input_schema\":"
+                "{}" MARK "],\"stream\":true}");
+  run.extras = NULL;
+  spec = spec_of("openai", RH_PROTOCOL_CHAT);
+  assert_writes(&spec, "m", &run,
+                "/chat/completions {\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"a\\nb\"},"
+                "{\"role\":\"user\",\"content\":\"hi\"}],\"stream\":true,\"stream_options\":{\"include_usage\":true}}");
+#undef MARK
+}
+
 // One field more on a small conversation, and how it looks in a protocol.
 static void test_single_fields(void **state) {
   (void)state;
@@ -182,6 +210,12 @@ static void test_single_fields(void **state) {
                 "/messages {\"model\":\"claude-opus-4-6\"," A_HI
                 "],\"max_tokens\":4096,\"thinking\":{\"type\":\"adaptive\"},\"output_config\":{\"effort\":\"low\","
                 "\"format\":{\"type\":\"json_schema\",\"schema\":{\"type\":\"object\"}}},\"stream\":true}");
+  extras = (rh_extras){.parallel_tools = -1, .reasoning_adaptive = true};
+  assert_writes(&spec, "claude-opus-4-6", &run,
+                "/messages {\"model\":\"claude-opus-4-6\"," A_HI
+                "],\"max_tokens\":4096,\"thinking\":{\"type\":\"adaptive\"},\"stream\":true}");
+  assert_writes(&spec, "claude-opus-4-1", &run,
+                "/messages {\"model\":\"claude-opus-4-1\"," A_HI "],\"max_tokens\":4096,\"stream\":true}");
   extras = (rh_extras){.parallel_tools = -1, .reasoning_tokens = 2000};
   assert_writes(&spec, "claude-3-7-sonnet-20250219", &run,
                 "/messages {\"model\":\"claude-3-7-sonnet-20250219\"," A_HI
@@ -340,8 +374,8 @@ static void test_headers(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_chat),          cmocka_unit_test(test_anthropic),   cmocka_unit_test(test_responses),
-      cmocka_unit_test(test_single_fields), cmocka_unit_test(test_other_tasks), cmocka_unit_test(test_refusals),
-      cmocka_unit_test(test_headers),
+      cmocka_unit_test(test_single_fields), cmocka_unit_test(test_cache_marks), cmocka_unit_test(test_other_tasks),
+      cmocka_unit_test(test_refusals),      cmocka_unit_test(test_headers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

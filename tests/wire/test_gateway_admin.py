@@ -111,6 +111,9 @@ def test_keys_that_are_not_there_or_not_to_be_changed(admin):
         refused(one.call(method, "/api/keys/nobody", {} if method == "POST" else None), 404, "not_found", "key")
     refused(one.call("DELETE", "/api/keys/main"), 409, "conflict")
     refused(one.call("POST", "/api/keys/main", {"budget_usd": 1}), 409, "conflict")
+    one.make("ann")
+    for taken in ("main", "ann"):
+        refused(one.call("POST", "/api/keys", {"name": taken}), 409, "conflict", "name")
 
 
 def test_what_each_scope_may_do(admin):
@@ -335,6 +338,27 @@ def test_feedback_is_learned_from(paid, given, kept):
     assert told == {"request_id": request, "rating": kept, "provider": "paid", "model": "big"}
     member = next(m for m in paid.ok("GET", "/api/providers")["members"] if m["model"] == "big")
     assert 0 <= member["quality"] <= 1
+
+
+def test_requests_are_their_own_keys_alone(admin):
+    one = admin(models={"chat": "fake:"})
+    (_, ann), (_, bob) = one.make("ann"), one.make("bob")
+    rated = {"request_id": one.chat("one", ann).header("x-request-id"), "rating": "up"}
+    refused(one.call("POST", "/api/feedback", rated, secret=bob), 404, "not_found", "request_id")
+    one.ok("POST", "/api/feedback", rated, secret=ann)
+    one.ok("POST", "/api/feedback", rated)  # an administrator may
+    # The last request may be anybody's.
+    assert one.call("GET", "/last_request_stats", secret=ann).status == 403
+    assert one.ok("GET", "/last_request_stats")["request_id"] == rated["request_id"]
+    body = {"model": "chat", "messages": [{"role": "user", "content": "[[tokens=100000 delay_ms=5]]"}], "stream": True}
+    for secret in (ann, MAIN):
+        with one.server.stream("/v1/chat/completions", body, headers=bearer(ann)) as stream:
+            path = f"/api/inference/cancel/{stream.start().header('x-request-id')}"
+            stream.next_event()
+            refused(one.call("POST", path, secret=bob), 404, "not_found", "request_id")
+            assert one.ok("POST", path, secret=secret)["cancelled"] is True
+            last = [event for event in stream if event.data != "[DONE]"][-1].json()
+        assert last["error"]["code"] == "request_cancelled"
 
 
 @pytest.mark.parametrize(
