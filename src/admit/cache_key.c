@@ -152,9 +152,16 @@ static void put_piece(hasher *out, const rh_piece *piece) {
   }
 }
 
-// A text alone is a piece like any other; an empty one is none. Texts that are pieces only for their marks are the content.
+// Texts that are pieces only for their marks: without these they would have been joined to the content.
+static bool is_marked_text(const rh_message *message) {
+  bool marked = false;
+  for (size_t i = 0; i < message->piece_count; i++) marked = marked || message->pieces[i].cache_mark;
+  return marked && rh_message_is_text(message);
+}
+
+// A text alone is a piece like any other; an empty one is none.
 static void put_pieces(hasher *out, const rh_message *message) {
-  if (message->pieces == NULL || rh_message_is_text(message)) {
+  if (message->pieces == NULL || message->piece_count == 0 || is_marked_text(message)) {
     const rh_piece piece = {.kind = RH_PIECE_TEXT, .text = message->content};
     if (message->content != NULL && message->content[0] != '\0') put_piece(out, &piece);
     return;

@@ -58,7 +58,7 @@ bool rh_keys_any(const rh_keys *keys);  // there is a key that is neither revoke
 // There is or was any key, also a revoked or expired one. To decide whether a key is asked for at all: a server whose last key
 // expires must not become open to everybody.
 bool rh_keys_exist(const rh_keys *keys);
-size_t rh_keys_count(const rh_keys *keys);  // revoked and expired ones too
+size_t rh_keys_count(const rh_keys *keys);           // revoked and expired ones too
 void rh_keys_refresh(rh_keys *keys, int64_t now_s);  // reads what others changed; cheap when nothing did
 
 // The key of a presented secret. RH_UNAUTHENTICATED: unknown, revoked or expired (the message says which only for a right secret).

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Recordings: the buffer and how events are written into it. Appending is on the way of every token that is cached or shared: one
-// reservation, no allocation but the buffer's doubling. Owns the buffer; a recording is used by one thread at a time. Reading is in
-// recording_read.c, compaction in recording_compact.c.
+// reservation, no allocation but the buffer's doubling. Owns the buffer. Reading is in recording_read.c.
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,8 +45,7 @@ void rh_recording_release(rh_recording *recording) {
 
 // Failed, and another try might not: it is not the input's own fault.
 static bool is_spoiled(const rh_result *result) {
-  rh_status status = result->error.status;
-  if (result->kind != RH_RESULT_FAILED) return false;
+  rh_status status = result->kind == RH_RESULT_FAILED ? result->error.status : RH_INVALID;
   return status != RH_INVALID && status != RH_TOO_LARGE && status != RH_CONTEXT_OVERFLOW && status != RH_UNSUPPORTED;
 }
 
@@ -70,8 +68,8 @@ bool recording_note(recording_choices *choices, const rh_event *event) {
 
 bool rh_recording_complete(const rh_recording *recording) {
   const recording_choices *choices = &recording->choices;
-  return !recording->refused && choices->begun != 0 && choices->begun == choices->ended && choices->failed == 0 &&
-         choices->spoiled == 0;
+  bool good = !recording->refused && (choices->failed | choices->spoiled) == 0;
+  return good && choices->begun != 0 && choices->begun == choices->ended;
 }
 
 uint32_t rh_recording_choices(const rh_recording *recording) {

@@ -244,7 +244,7 @@ void rh_account_plain(rh_daemon *daemon, const char *route, unsigned status);
 
 // gauges.c
 rh_status rh_gauges_render(rh_daemon *daemon, rh_dynbuf *out) RH_MUST_CHECK;
-void rh_gauges_read_gateway(rh_daemon *daemon);  // gateway_gauges.c
+void rh_gauges_read_gateway(rh_daemon *daemon);                                // gateway_gauges.c
 void rh_gauges_model_event(rh_daemon *daemon, const rh_manager_event *event);  // counts what the manager tells
 
 // models.c

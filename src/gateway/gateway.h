@@ -62,7 +62,7 @@ typedef struct rh_caller {
 json_t *rh_gateway_explain(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, rh_error *error);
 // GET /api/providers: each with its state (breaker, speeds, running, queued), without secrets. New reference.
 json_t *rh_gateway_providers(const rh_gateway *gateway);
-// What was counted of one (provider, model) since the start, for metrics. Strings live as long as the gateway.
+// What was counted of one (provider, model) since the start, for metrics. Strings live until the next request.
 typedef struct rh_member_figures {
   const char *provider, *model;
   rh_breaker_state breaker;

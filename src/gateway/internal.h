@@ -30,8 +30,8 @@ struct rh_seat {
   const rh_provider_spec *spec;  // of the remote one
   bool listed;                   // in the configuration: a candidate of every routed request
   bool priced;
-  unsigned holders;   // ways that lead there: it must stay
-  uint64_t decision;  // of gateway->decisions, when it was last looked for
+  unsigned holders;     // ways that lead there: it must stay
+  uint64_t decision;    // of gateway->decisions, when it was last looked for
   uint64_t timeout_ns;  // of one attempt at a worker of ours; 0 = the request's own
   rh_price price;
   rh_route_stats stats;

@@ -9,6 +9,7 @@
 #include "gateway/internal.h"
 
 json_t *rh_gateway_explain(rh_gateway *gateway, const rh_request *request, const rh_caller *caller, rh_error *error) {
+  gateway->decisions++;
   rh_features features;
   rh_route_question question;
   if (rh_way_ask(gateway, request, caller, request->model, &features, &question, error) != RH_OK) return NULL;

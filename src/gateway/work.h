@@ -59,7 +59,7 @@ void rh_way_describe_first(rh_gateway *gateway, const rh_way *way, struct rh_wor
 // Names one member's answers apart from all others': provider, model, and of a local model which file it is. For cache keys.
 rh_status rh_way_identity(rh_gateway *gateway, const rh_way *way, char *out, size_t size) RH_MUST_CHECK;
 
-// What is known of who answers; changes with each attempt. Strings live as long as the gateway or the work.
+// What is known of who answers; changes with each attempt. Strings live as long as the work; `provider` as long as the gateway.
 typedef struct rh_work_facts {
   const char *provider, *model;  // "local" and the served name; NULL before the first attempt
   const rh_model_info *info;     // of a local model; NULL = not known

@@ -143,6 +143,27 @@ def test_two_answers_to_one_request(daemon, upstream, model, stream):
     server.wait_idle()
 
 
+@pytest.mark.parametrize("stream", (False, True))
+@pytest.mark.parametrize("said", ("Hello from upstream.", ""))
+def test_one_of_two_answers_is_whole_when_the_other_fails(daemon, upstream, stream, said):
+    """Nobody has seen the whole one yet: both come from the next model, and only those count. A stream has shown its end."""
+    server = start(daemon, upstream, fields={"firstTokenTimeout": f"{0.4 * SCALE}s"})
+    upstream.then(Reply(said), Reply(stall="headers"))
+    body = body_of("openai", "[[text=Well said.]]", "chain", stream, n=2)
+    if stream:
+        with server.stream(path_of("openai"), body) as answer:
+            assert "error" in [event for event in answer if event.data != "[DONE]"][-1].json()
+    else:
+        answer = server.post(path_of("openai"), body)
+        assert answer.status == 200, answer
+        whole = answer.json()
+        assert [choice["message"]["content"] for choice in whole["choices"]] == ["Well said."] * 2
+        server.wait_idle()
+        assert server.get("/last_request_stats").json()["tokens"] == whole["usage"]["completion_tokens"]
+    server.wait_idle()
+    assert ask(server, "openai", "x", "local/fake").status == 200
+
+
 @pytest.mark.parametrize("model", ("up/m", "chain"))
 @pytest.mark.parametrize("stream", (False, True))
 def test_several_prompts(daemon, upstream, model, stream):

@@ -39,6 +39,28 @@ static void test_a_text_is_a_piece(void **state) {
   assert_alike(&a, &b);
 }
 
+// They say what is worth keeping at the provider, and change no answer.
+static void test_marks_do_not_count(void **state) {
+  (void)state;
+  sample a, b;
+  make_chat(&a);
+  make_chat(&b);
+  a.messages[1].content = b.messages[1].content = "Hello\nagain";
+  b.pieces[0] = (rh_piece){.kind = RH_PIECE_TEXT, .text = "Hello", .cache_mark = true};
+  b.pieces[1] = (rh_piece){.kind = RH_PIECE_TEXT, .text = "again"};
+  b.messages[1].pieces = b.pieces;
+  b.messages[1].piece_count = 2;
+  assert_alike(&a, &b);
+  a.request.extras = &a.extras;
+  b.request.extras = &b.extras;
+  a.extras = b.extras = (rh_extras){.tool_count = 1, .parallel_tools = -1};
+  a.extras.tools = a.tools;
+  b.extras.tools = b.tools;
+  a.tools[0] = (rh_tool){.name = "f", .schema = "{}"};
+  b.tools[0] = (rh_tool){.name = "f", .schema = "{}", .cache_mark = true};
+  assert_alike(&a, &b);
+}
+
 static void test_empty_extras_are_none(void **state) {
   (void)state;
   sample a, b;
@@ -232,6 +254,7 @@ static void test_what_is_deterministic(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_a_text_is_a_piece),
+      cmocka_unit_test(test_marks_do_not_count),
       cmocka_unit_test(test_empty_extras_are_none),
       cmocka_unit_test(test_results_of_tools_are_one_message_or_several),
       cmocka_unit_test(test_what_does_not_shape_the_answer),

@@ -109,6 +109,7 @@ static void vary_extras(sample *s, int i) {
     case 17: s->tools[0].schema = "{\"a\\\": \":\"b c\"}"; break;
     case 18: s->tools[0].schema = "12"; break;
     case 19: s->tools[0].schema = "1 2"; break;
+    case 20: s->extras.reasoning_adaptive = true; break;
     default: assert_true(false);
   }
 }
@@ -181,7 +182,7 @@ static void test_every_difference_counts(void **state) {
   static const struct {
     void (*vary)(sample *s, int i);
     int count;
-  } families[] = {{vary_chat, 29}, {vary_extras, 20}, {vary_pieces, 14}, {vary_infer, 25}};
+  } families[] = {{vary_chat, 29}, {vary_extras, 21}, {vary_pieces, 14}, {vary_infer, 25}};
   rh_cache_key keys[100];
   size_t count = 0;
   for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
@@ -194,7 +195,7 @@ static void test_every_difference_counts(void **state) {
       count++;
     }
   }
-  assert_int_equal(count, 88);
+  assert_int_equal(count, 89);
 }
 
 int main(void) {

@@ -81,6 +81,22 @@ static void run_in_file(rh_database *database, const char *sql) {
   if (rh_database_run(database, sql, &error) != RH_OK) fail_msg("%s", error.message);
 }
 
+static void test_a_list_of_models_with_empty_lines(void **state) {
+  keys_fixture *f = *state;
+  char some[RH_KEY_TEXT_SIZE], none[RH_KEY_TEXT_SIZE];
+  create(f->keys, "{\"name\": \"some\", \"models\": [\"m\"]}", some);
+  create(f->keys, "{\"name\": \"none\", \"models\": [\"m\"]}", none);
+  run_in_file(f->other_database,
+              "UPDATE keys SET models = char(10) || 'a*' || char(10, 10) || 'b' WHERE name = 'some'");
+  run_in_file(f->other_database, "UPDATE keys SET models = char(10) WHERE name = 'none'");
+  rh_keys *keys = keys_of(f->other_database, NULL);
+  const rh_key *key = rh_keys_find(keys, "some");
+  assert_true(rh_key_may_use(key, "ax") && rh_key_may_use(key, "b"));
+  assert_false(rh_key_may_use(key, "m") || rh_key_may_use(key, ""));
+  assert_false(rh_key_may_use(rh_keys_find(keys, "none"), "m"));
+  rh_keys_free(keys);
+}
+
 static uint64_t own_time_ns(void) {
   struct timespec now;
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
@@ -136,6 +152,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_keys_of_the_configuration, make, clean),
       cmocka_unit_test(test_mistakes_in_the_configuration),
+      cmocka_unit_test_setup_teardown(test_a_list_of_models_with_empty_lines, make, clean),
       cmocka_unit_test_setup_teardown(test_a_hundred_thousand_keys, make, clean),
       cmocka_unit_test_setup_teardown(test_the_ledgers_writing_does_not_reload_keys, make, clean),
   };

@@ -295,6 +295,53 @@ static void refuse(const char *bytes, size_t length) {
   assert_true(strlen(error.message) > 10);
 }
 
+static void test_an_empty_list_is_a_result(void **state) {
+  (void)state;
+  rh_recording *recording = rh_recording_new(1000), *copy = NULL;
+  const rh_event none = {.kind = RH_EVENT_RESULT, .as.result = {.kind = RH_RESULT_SPANS}};
+  append(recording, none);
+  end(recording, 0);
+  size_t length = 0;
+  const char *data = rh_recording_data(recording, &length);
+  assert_int_equal(rh_recording_read(data, length, &copy, NULL), RH_OK);
+  assert_true(rh_recording_complete(copy));
+  rh_recording_release(copy);
+  rh_recording_release(recording);
+}
+
+static void test_a_failed_input_is_kept_only_where_it_would_fail_again(void **state) {
+  (void)state;
+  for (int own = 0; own < 2; own++) {
+    rh_recording *recording = rh_recording_new(10000);
+    rh_event failed = {.kind = RH_EVENT_RESULT, .as.result = {.kind = RH_RESULT_FAILED}};
+    failed.as.result.error.status = own ? RH_CONTEXT_OVERFLOW : RH_UPSTREAM;
+    start(recording, 0);
+    append(recording, failed);
+    end(recording, 0);
+    assert_int_equal(rh_recording_complete(recording), own);
+    start(recording, 0);
+    end(recording, 0);
+    assert_true(rh_recording_complete(recording));
+    rh_recording_release(recording);
+  }
+}
+
+// Live work may begin anew after an end; what is kept never does, and an encoder need not bear it from a stranger.
+static void test_a_kept_choice_begins_once(void **state) {
+  (void)state;
+  rh_recording *recording = rh_recording_new(1000), *copy = NULL;
+  for (int i = 0; i < 2; i++) {
+    start(recording, 0);
+    end(recording, 0);
+  }
+  assert_true(rh_recording_complete(recording));
+  size_t length = 0;
+  const char *data = rh_recording_data(recording, &length);
+  assert_int_equal(rh_recording_read(data, length, &copy, NULL), RH_INVALID);
+  assert_null(copy);
+  rh_recording_release(recording);
+}
+
 static void test_what_is_no_recording_is_refused(void **state) {
   (void)state;
   refuse("", 0);
@@ -362,6 +409,9 @@ int main(void) {
       cmocka_unit_test(test_compaction_drops_what_is_void),
       cmocka_unit_test(test_compaction_joins_a_call_and_keeps_the_rest),
       cmocka_unit_test(test_storage_and_back),
+      cmocka_unit_test(test_an_empty_list_is_a_result),
+      cmocka_unit_test(test_a_failed_input_is_kept_only_where_it_would_fail_again),
+      cmocka_unit_test(test_a_kept_choice_begins_once),
       cmocka_unit_test(test_what_is_no_recording_is_refused),
       cmocka_unit_test(test_damage_is_survived),
   };

@@ -154,7 +154,7 @@ static void told_by_the_gateway(void **state) {
   const char *out = rh_dynbuf_data(&test.out);
   assert_non_null(strstr(out, "\"provider\":\"anthropic\""));
   assert_non_null(strstr(out,
-                         "\"cache\":\"hit\",\"cost_usd\":0.00123,\"attempts\":2,\"cache_age_s\":2.5,\"experiment\":"
+                         "\"cache\":\"hit\",\"cost_usd\":0.00123,\"attempts\":2,\"cache_age_s\":2.500,\"experiment\":"
                          "\"e\\\"1\",\"arm\":\"b\",\"latency_ms\""));
   assert_non_null(strstr(out, "\"confidence\":0.75}"));
   test_end(&test);

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from harness.upstream import Reply
 from harness.wait import poll, scaled
 
 GENERATED = {"kind": "generated"}
@@ -137,6 +138,20 @@ def test_errors_are_not_cached(server):
         answer = ask(server, "[[fail_at=1]] failing")
         assert answer.status >= 400
         assert answer.header("x-roundhouse-cache") != "hit"
+
+
+def test_another_models_answer_is_not_kept_as_the_first_ones(daemon, upstream):
+    provider = {"type": "openai-compatible", "baseUrl": upstream.url, "maxRetries": 0, "models": ["m"]}
+    config = {
+        "providers": {"up": provider, "local": {"type": "local"}},
+        "routing": {"groups": {"chain": {"members": ["up/m"], "fallback": ["local/fake"]}}},
+    }
+    server = daemon(config=config, cache="on")
+    upstream.then(Reply(status=500))
+    words = "[[text=In its place.]] who?"
+    asked = [ask(server, words, model=model) for model in ("chain", "up/m", "chain")]
+    assert [text(answer) for answer in asked] == ["In its place.", "Hello from upstream.", "Hello from upstream."]
+    assert [state(answer) for answer in asked] == ["miss", "miss", "hit"]
 
 
 def test_the_metric_counts_hits(server):

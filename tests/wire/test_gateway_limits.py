@@ -3,9 +3,11 @@
 dialect. Buckets refill by the minute's share, so the numbers leave room for a machine that is slow."""
 
 import threading
+import time
 
 import pytest
 
+from harness.upstream import Reply
 from harness.wait import poll, scaled
 
 ANN, BOB, OPS = "ann-secret-0123456789", "bob-secret-0123456789", "ops-secret-0123456789"
@@ -179,6 +181,16 @@ def test_more_was_used_than_was_thought(keyed):
     assert int(answer.header("retry-after")) >= 20
 
 
+def test_an_enormous_wish_gives_nothing_back_that_was_not_taken(keyed):
+    server = keyed(keys(tokens_per_minute=1000))
+    answer = said(server, "[[tokens=500]] long", secret=ANN, max_tokens=1_000_000_000)
+    assert answer.status == 200 and answer.json()["usage"]["completion_tokens"] == 500
+    server.wait_idle()
+    began = time.monotonic()
+    left = number(said(server, "hi", secret=ANN), "x-ratelimit-remaining-tokens")
+    assert left <= 500 + (time.monotonic() - began + scaled(2)) * 1000 / 60
+
+
 def test_a_request_larger_than_the_bucket_is_served_once(keyed):
     server = keyed(keys(tokens_per_minute=100))
     slow = {"messages": [{"role": "user", "content": "[[tokens=200 delay_ms=50]]"}], "stream": True, "max_tokens": 500}
@@ -313,3 +325,51 @@ def test_a_budget_that_is_used_up(daemon, upstream):
     assert message(server, secret=ANN, model="up/m").json()["error"]["type"] == "billing_error"
     assert said(server, secret=BOB, model="up/m").status == 200
     assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("point", ["headers", "middle"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_leaves_early_pays(daemon, upstream, stream, point):
+    """The provider has read the prompt and wants its money, though it could not say how much."""
+    server = daemon(
+        models={},
+        config={
+            "keys": keys(budget_usd=2, tokens_per_minute=100_000),
+            "providers": {"up": {"type": "openai-compatible", "baseUrl": upstream.url, "models": {"default": "m"}}},
+            "prices": {"up/m": {"input": 100, "output": 100}},
+        },
+    )
+    upstream.then(Reply(stall=point))
+    body = {"model": "up/m", "messages": [{"role": "user", "content": "long " * 40_000}], "stream": stream}
+    with server.connect() as connection:
+        connection.send_request("POST", "/v1/chat/completions", body, bearer(ANN))
+        seen = upstream.wait(1)[0]
+        if stream and point == "middle":
+            connection.read_head()
+        connection.abort()
+    upstream.wait_left(seen)
+    answer = poll_refusal(lambda: said(server, secret=ANN, model="up/m"))
+    assert answer.error()["type"] == "insufficient_quota"
+
+
+def poll_refusal(asked):
+    answers = []
+    poll(lambda: answers.append(asked()) or answers[-1].status == 429, 5, "a refusal")
+    return answers[-1]
+
+
+# --- names ---
+
+
+def test_words_behind_a_provider_do_not_fill_the_gateway(daemon, upstream):
+    """More names than are remembered: mere words make room, and what is served goes on being served."""
+    upstream.choose = lambda seen: Reply(status=404) if seen.body["model"].startswith("word-") else None
+    provider = {"type": "openai-compatible", "baseUrl": upstream.url, "maxRetries": 0, "models": {"default": "m"}}
+    server = daemon(config={"providers": {"up": provider}})
+    with server.connect() as connection:
+        for i in range(4200):
+            connection.send_request("POST", "/api/route/explain", {"prompt": "hi", "model": f"up/word-{i}"})
+            assert connection.read_response().status == 200, i
+    assert said(server, model="up/word-0").status == 404
+    assert said(server, model="up/m").status == 200
+    assert said(server, model="fake").status == 200
