@@ -152,9 +152,6 @@ def run_unit(preset):
     command = [*steady_addresses(preset), "ctest", "--test-dir", build_folder(preset), "--output-on-failure"]
     command += ["--no-tests=error", "--parallel", str(os.cpu_count() or 1), "--output-junit", report]
     command += ["--test-output-size-passed", limit, "--test-output-size-failed", limit]
-    # Most of these tests wait for something; the e2e suite computes with all cores, one test at a time.
-    if suite != "e2e":
-        command += ["-n", "2", "--dist", "loadfile"]
     status = execute(command, preset)
     cases = read_report(report)
     if not cases:
