@@ -195,7 +195,7 @@ def run_pytest(preset, suite):
     command += ["--timeout-method=signal", f"--basetemp={report.with_suffix('.tmp')}", f"--junitxml={report}"]
     # Most of these tests wait for something; the e2e suite computes with all cores, one test at a time.
     if suite != "e2e":
-        command += ["-n", "2", "--dist", "loadfile"]
+        command += ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
     status = execute(command, preset)
     cases = read_report(report)
     if not cases:

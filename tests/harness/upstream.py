@@ -156,7 +156,7 @@ class Upstream:
         self._close_next = count
 
     def release(self):
-        """What stalls now goes on."""
+        """The requests that have come so far stall no more."""
 
         def fire():
             self.released.set()

@@ -37,6 +37,7 @@ class Seen:
 class Connection:
     def __init__(self, owner, reader, writer, number):
         self.owner, self.reader, self.writer, self.number = owner, reader, writer, number
+        self.released = None  # set when the request at hand may go on
         self.ahead = b""  # read while an answer was on its way
 
     async def exchange(self):
@@ -49,6 +50,8 @@ class Connection:
             body = words.listing() if self.owner.well else words.error(seen, self.owner.reply(503))
             await self.whole(self.owner.reply(200 if self.owner.well else 503), body, "application/json")
             return True
+        # Before anybody can know of the request: who then says release() means this one too, whether it stalls yet or not.
+        self.released = self.owner.released
         self.owner.requests.append(seen)
         reply = self.owner.reply_for(seen)
         answer = asyncio.create_task(self.send_answer(seen, reply))
@@ -120,7 +123,7 @@ class Connection:
         """A place of an answer where it may stall or be cut."""
         if reply.stall == name:
             await self.writer.drain()
-            await self.owner.released.wait()
+            await self.released.wait()
         if reply.cut == name:
             await self.writer.drain()
             raise Cut
