@@ -300,8 +300,13 @@ def test_priority_of_a_key(keyed):
     for thread in threads:
         thread.join(scaled(30))
     names = [name for name, _, _ in waiting]
-    order = [line["request_id"] for line in server.log(message="request") if line["request_id"] in names]
-    assert order == ["high", "low", "low-asks-for-more"]
+
+    def order():
+        return [line["request_id"] for line in server.log(message="request") if line["request_id"] in names]
+
+    # A request is logged after its client has everything.
+    poll(lambda: len(order()) == len(names), 5, "a line of log for each")
+    assert order() == ["high", "low", "low-asks-for-more"]
 
 
 # --- budgets ---
