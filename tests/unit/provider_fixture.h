@@ -90,7 +90,11 @@ static inline bool read_request(server *self, int fd) {
       got = recv(fd, page, sizeof page, 0);
       if (got <= 0) return false;
     }
-    memcpy(self->head, text, sizeof self->head);
+    // Several connections may read at once; whose request is kept then, nobody asks.
+    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+    (void)pthread_mutex_lock(&one);
+    memcpy(self->head, text, have < sizeof text ? have + 1 : sizeof self->head);
+    (void)pthread_mutex_unlock(&one);
     return true;
   }
 }
