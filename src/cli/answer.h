@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 #include "base/dynbuf.h"
+#include "base/sse.h"
 #include "cli/client.h"
-#include "cli/sse.h"
 
 #define RH_ANSWER_BYTES_MAX ((size_t)8 * 1024 * 1024)
 #define RH_SSE_EVENT_BYTES_MAX ((size_t)4 * 1024 * 1024)

@@ -208,9 +208,12 @@ static void take(rh_work *work, rh_work_part *part, const rh_event *event) {
   if (judged && part->start_kept) {
     part->start_kept = false;
     part->started = true;
-    (void)rh_judge_take(work, part, &part->start);
+    rh_judge_take(work, part, &part->start);
   }
-  if (!judged || !rh_judge_take(work, part, &copy)) rh_work_pass(work, &copy);
+  if (judged)
+    rh_judge_take(work, part, &copy);
+  else
+    rh_work_pass(work, &copy);
 }
 
 static rh_verdict on_event(void *ctx, const rh_event *event) {

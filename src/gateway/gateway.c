@@ -333,4 +333,3 @@ rh_prices *rh_gateway_prices(const rh_gateway *gateway) { return gateway->config
 rh_experiments *rh_gateway_experiments(const rh_gateway *gateway) { return gateway->experiments; }
 rh_redis *rh_gateway_redis(const rh_gateway *gateway) { return gateway->redis; }
 bool rh_gateway_lost_state(const rh_gateway *gateway) { return gateway->lost_state; }
-rh_policy *rh_gateway_policy(const rh_gateway *gateway) { return gateway->config->policy; }

@@ -48,7 +48,6 @@ void rh_gateway_keep_experiments(rh_gateway *gateway);  // after a change: write
 rh_redis *rh_gateway_redis(const rh_gateway *gateway);  // NULL = none is configured
 // There is a state database, but it cannot be used: nobody knows whether it holds keys.
 bool rh_gateway_lost_state(const rh_gateway *gateway);
-rh_policy *rh_gateway_policy(const rh_gateway *gateway);
 
 // Who asks: for routing, limits and the account.
 typedef struct rh_caller {

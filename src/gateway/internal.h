@@ -221,8 +221,8 @@ void rh_try_count_unfinished(rh_work *work);
 
 // judge.c
 bool rh_judge_wanted(const rh_work *work);
-// False: the event is nothing for it. True: it was kept, or it made the judgement (and released what was kept, or moved on).
-bool rh_judge_take(rh_work *work, rh_work_part *part, const rh_event *event);
+// Keeps the event, or makes the judgement: then what was kept is released, or the next member is asked.
+void rh_judge_take(rh_work *work, rh_work_part *part, const rh_event *event);
 void rh_judge_drop(rh_work_part *part);
 
 // shadow.c

@@ -63,7 +63,7 @@ static void judge(rh_work *work, rh_work_part *part) {
   rh_try_give_up(work, &error, false);
 }
 
-bool rh_judge_take(rh_work *work, rh_work_part *part, const rh_event *event) {
+void rh_judge_take(rh_work *work, rh_work_part *part, const rh_event *event) {
   if (part->kept == NULL) part->kept = rh_recording_new(KEPT_BYTES_MAX);
   bool lost = part->kept == NULL || rh_recording_append(part->kept, event) != RH_OK;
   bool blind = lost;
@@ -81,5 +81,4 @@ bool rh_judge_take(rh_work *work, rh_work_part *part, const rh_event *event) {
   } else if (end || part->logprob_count >= work->gateway->values->cascade_tokens) {
     judge(work, part);
   }
-  return true;
 }

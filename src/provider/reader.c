@@ -23,7 +23,7 @@ rh_protocol_reader *rh_reader_new(const rh_reader_dialect *dialect, const rh_pro
   reader->spec = spec;
   reader->run = run;
   reader->stream = stream;
-  rh_provider_sse_init(&reader->sse, RH_PROVIDER_EVENT_BYTES_MAX);
+  rh_sse_init(&reader->sse, RH_PROVIDER_EVENT_BYTES_MAX);
   rh_dynbuf_init(&reader->body, RH_PROVIDER_BODY_BYTES_MAX);
   rh_dynbuf_init(&reader->signature, RH_PROVIDER_EVENT_BYTES_MAX);
   size_t prefix = run->prefix != NULL ? strlen(run->prefix) : 0;
@@ -34,7 +34,7 @@ rh_protocol_reader *rh_reader_new(const rh_reader_dialect *dialect, const rh_pro
 
 void rh_reader_free(rh_protocol_reader *reader) {
   if (reader == NULL) return;
-  rh_provider_sse_free(&reader->sse);
+  rh_sse_free(&reader->sse);
   rh_dynbuf_free(&reader->body);
   rh_dynbuf_free(&reader->signature);
   free(reader->calls);
@@ -198,17 +198,20 @@ static json_t *parse(const char *text, size_t length) {
   return json_loadb(text, length, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 }
 
-static bool take_event(void *ctx, const char *name, const char *data, size_t length) {
+// RH_CANCELLED: the answer is over, no more of the stream is wanted.
+static rh_status take_event(void *ctx, const rh_sse_event *event) {
   rh_protocol_reader *reader = ctx;
-  if (reader->done) return false;
+  const char *data = event->data;
+  size_t length = event->length;
+  if (reader->done) return RH_CANCELLED;
   if (length == 6 && memcmp(data, "[DONE]", 6) == 0) {
     reader->done = true;
-    return false;
+    return RH_CANCELLED;
   }
   json_t *root = parse(data, length);
   if (!json_is_object(root)) {
     // An "error" event with plain words is what some proxies send.
-    if (strcmp(name, "error") == 0) {
+    if (strcmp(event->event, "error") == 0) {
       rh_error error = {0};
       rh_provider_explain(reader->spec, 0, data, length, &error);
       rh_reader_fail_with(reader, &error);
@@ -219,7 +222,7 @@ static bool take_event(void *ctx, const char *name, const char *data, size_t len
     reader->dialect->event(reader, root);
   }
   json_decref(root);
-  return !reader->over;
+  return reader->over ? RH_CANCELLED : RH_OK;
 }
 
 // What was asked for as a stream may come as one JSON value all the same: a server that cannot stream, or an error.
@@ -255,12 +258,12 @@ rh_verdict rh_reader_read(rh_protocol_reader *reader, const char *bytes, size_t 
   if (reader->in_body)
     status = rh_dynbuf_append(&reader->body, bytes, length);
   else
-    status = rh_provider_sse_feed(&reader->sse, bytes, length, take_event, reader);
+    status = rh_sse_feed(&reader->sse, bytes, length, take_event, reader);
   if (status == RH_NO_MEMORY) {
     rh_error error = {0};
     (void)rh_fail(&error, RH_NO_MEMORY, "no memory for an answer of %s", reader->spec->name);
     rh_reader_fail_with(reader, &error);
-  } else if (status != RH_OK) {
+  } else if (status != RH_OK && status != RH_CANCELLED) {
     unsigned most = (reader->in_body ? RH_PROVIDER_BODY_BYTES_MAX : RH_PROVIDER_EVENT_BYTES_MAX) >> 20;
     rh_reader_fail(reader, "sent more than %u MiB at once", most);
   }
@@ -276,8 +279,8 @@ rh_verdict rh_reader_finish(rh_protocol_reader *reader, const rh_sink *sink) {
   if (!reader->looked) {
     rh_reader_fail(reader, "sent an empty answer");
   } else if (!reader->in_body) {
-    if (rh_provider_sse_end(&reader->sse, take_event, reader) != RH_OK)
-      rh_reader_fail(reader, "sent an event that is too long");
+    rh_status status = rh_sse_end(&reader->sse, take_event, reader);
+    if (status != RH_OK && status != RH_CANCELLED) rh_reader_fail(reader, "sent an event that is too long");
     end_stream(reader);
   } else {
     json_t *root = parse(rh_dynbuf_data(&reader->body), reader->body.length);

@@ -7,8 +7,8 @@
 
 #include <jansson.h>
 
+#include "base/sse.h"
 #include "provider/protocol.h"
-#include "provider/sse.h"
 
 // How one protocol's answers are read. All JSON values are borrowed. After rh_reader_fail the reader is over: what is called then
 // does nothing, so a dialect need not look after every step.
@@ -39,7 +39,7 @@ struct rh_protocol_reader {
   rh_finish finish;
   rh_usage usage;
   char *stop;  // the stop string that was met; owned
-  rh_provider_sse sse;
+  rh_sse sse;
   rh_dynbuf body;
   rh_reader_call *calls;  // those of the answer so far
   size_t call_count;

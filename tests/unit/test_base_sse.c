@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/sse.h"
+#include "base/sse.h"
 
 // All events as one text: "event=data|".
 typedef struct seen {

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The parser of server-sent events. Owns two bounded buffers. One owner thread. Ids and retry times are read over: the
-// commands never reconnect.
-#include "cli/sse.h"
+// The parser of server-sent events. Owns two bounded buffers. One owner thread. Ids and retry times are read over: nobody here asks
+// for a stream again from its middle.
+#include "base/sse.h"
 
 #include <assert.h>
 #include <string.h>
-
-#include "base/text.h"
 
 void rh_sse_init(rh_sse *sse, size_t event_bytes_max) {
   memset(sse, 0, sizeof *sse);
@@ -20,7 +18,7 @@ void rh_sse_free(rh_sse *sse) {
   rh_dynbuf_free(&sse->data);
 }
 
-static rh_status dispatch(rh_sse *sse, rh_status (*fn)(void *ctx, const rh_sse_event *event), void *ctx) {
+static rh_status dispatch(rh_sse *sse, rh_sse_fn fn, void *ctx) {
   rh_status status = RH_OK;
   // An event without data is no event.
   if (sse->has_data) {
@@ -59,25 +57,28 @@ static rh_status take_field(rh_sse *sse, const char *line, size_t length) {
   return RH_OK;
 }
 
-static rh_status end_line(rh_sse *sse, rh_status (*fn)(void *ctx, const rh_sse_event *event), void *ctx) {
-  const char *line = rh_dynbuf_data(&sse->line);
-  size_t length = sse->line.length;
+static rh_status take_line(rh_sse *sse, const char *line, size_t length, rh_sse_fn fn, void *ctx) {
   if (!sse->begun && length >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0) {
     line += 3;
     length -= 3;
   }
   sse->begun = true;
-  rh_status status = RH_OK;
-  if (length == 0)
-    status = dispatch(sse, fn, ctx);
-  else if (line[0] != ':')
-    status = take_field(sse, line, length);  // a line that begins with ':' is a comment
+  if (length == 0) return dispatch(sse, fn, ctx);
+  return line[0] == ':' ? RH_OK : take_field(sse, line, length);  // ':' begins a comment
+}
+
+// The rest of a line, whose end is here. One that came in one piece is read where it lies.
+static rh_status end_line(rh_sse *sse, const char *rest, size_t length, rh_sse_fn fn, void *ctx) {
+  if (sse->line.length == 0) {
+    return length <= sse->line.max ? take_line(sse, rest, length, fn, ctx) : RH_TOO_LARGE;
+  }
+  rh_status status = rh_dynbuf_append(&sse->line, rest, length);
+  if (status == RH_OK) status = take_line(sse, rh_dynbuf_data(&sse->line), sse->line.length, fn, ctx);
   rh_dynbuf_clear(&sse->line);
   return status;
 }
 
-rh_status rh_sse_feed(rh_sse *sse, const char *bytes, size_t length,
-                      rh_status (*fn)(void *ctx, const rh_sse_event *event), void *ctx) {
+rh_status rh_sse_feed(rh_sse *sse, const char *bytes, size_t length, rh_sse_fn fn, void *ctx) {
   assert(sse != NULL && fn != NULL && (bytes != NULL || length == 0));
   for (size_t i = 0; i < length;) {
     if (sse->after_cr) {
@@ -89,13 +90,20 @@ rh_status rh_sse_feed(rh_sse *sse, const char *bytes, size_t length,
     }
     size_t end = i;
     while (end < length && bytes[end] != '\n' && bytes[end] != '\r') end++;
-    rh_status status = rh_dynbuf_append(&sse->line, bytes + i, end - i);
-    if (status == RH_OK && end < length) {
+    rh_status status;
+    if (end == length) {
+      status = rh_dynbuf_append(&sse->line, bytes + i, end - i);
+    } else {
       sse->after_cr = bytes[end] == '\r';
-      status = end_line(sse, fn, ctx);
+      status = end_line(sse, bytes + i, end - i, fn, ctx);
     }
     if (status != RH_OK) return status;
     i = end + 1;
   }
   return RH_OK;
+}
+
+rh_status rh_sse_end(rh_sse *sse, rh_sse_fn fn, void *ctx) {
+  rh_status status = sse->line.length > 0 ? end_line(sse, "", 0, fn, ctx) : RH_OK;
+  return status == RH_OK ? dispatch(sse, fn, ctx) : status;
 }
