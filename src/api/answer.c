@@ -10,8 +10,6 @@
 #include "api/encoder.h"
 #include "base/clock.h"
 
-#define ID_DIGITS 32u
-
 // JSON has no infinity, but a forbidden token has the logprob minus infinity; other servers write this for it.
 #define NEVER_LOGPROB (-9999.0)
 
@@ -48,13 +46,15 @@ static void put_ms(rh_dynbuf *out, double ms) {
   (void)rh_dynbuf_append(out, point, sizeof point);
 }
 
-void rh_api_put_id(rh_dynbuf *out, const char *prefix, const char *request_id) {
+const char *rh_api_id_digits(const char *request_id) {
   size_t length = strlen(request_id);
-  const char *digits = length > ID_DIGITS ? request_id + length - ID_DIGITS : request_id;
-  // Our own ids end in 32 hexadecimal digits; an id that came from a client is taken whole.
-  if (strspn(digits, "0123456789abcdef") != ID_DIGITS) digits = request_id;
+  const char *digits = length > RH_API_ID_DIGITS ? request_id + length - RH_API_ID_DIGITS : request_id;
+  return strspn(digits, "0123456789abcdef") == RH_API_ID_DIGITS ? digits : request_id;
+}
+
+void rh_api_put_id(rh_dynbuf *out, const char *prefix, const char *request_id) {
   char id[RH_ID_SIZE + 48];
-  (void)snprintf(id, sizeof id, "%s%s", prefix, digits);
+  (void)snprintf(id, sizeof id, "%s%s", prefix, rh_api_id_digits(request_id));
   rh_put_string(out, id);
 }
 
@@ -88,22 +88,25 @@ static void put_member(rh_dynbuf *out, const char *name, const char *text) {
   rh_put_string_or_null(out, text);
 }
 
-// Tokens after each choice's first one, over the time they took. One choice has the engine's own time; several ran side
-// by side or one after the other, so the clock on the wall is the only fair one. 0 when unknown.
-static double tokens_per_second(const rh_encoder *encoder, uint64_t finished_ns) {
-  int64_t tokens = 0;
+// One choice has the engine's own time; several ran side by side or one after the other, so the clock on the wall is the only
+// fair one.
+rh_api_pace rh_api_pace_of(const rh_encoder *encoder) {
+  rh_api_pace pace = {.ms = encoder->choice_count == 1 ? encoder->choices[0].usage.decode_ms : 0};
   for (size_t i = 0; i < encoder->choice_count; i++) {
     int64_t made = encoder->choices[i].usage.completion_tokens;
-    if (made > 1) tokens += made - 1;
+    if (made > 1) pace.tokens += made - 1;
   }
-  uint64_t first_ns = encoder->meta->first_token_ns;
-  double ms = encoder->choice_count == 1 ? encoder->choices[0].usage.decode_ms : 0;
-  if (!(ms > 0) && first_ns != 0 && finished_ns > first_ns) ms = rh_ns_to_ms(finished_ns - first_ns);
-  return ms > 0 ? (double)tokens * 1000.0 / ms : 0;
+  return pace;
 }
 
-static void put_times(rh_dynbuf *out, const rh_encoder *encoder) {
-  const rh_answer_meta *meta = encoder->meta;
+// 0 when unknown.
+static double tokens_per_second(const rh_api_pace *pace, uint64_t first_ns, uint64_t finished_ns) {
+  double ms = pace->ms;
+  if (!(ms > 0) && first_ns != 0 && finished_ns > first_ns) ms = rh_ns_to_ms(finished_ns - first_ns);
+  return ms > 0 ? (double)pace->tokens * 1000.0 / ms : 0;
+}
+
+static void put_clock(rh_dynbuf *out, const rh_answer_meta *meta, const rh_api_pace *pace) {
   uint64_t finished_ns = meta->finished_ns != 0 ? meta->finished_ns : rh_clock_now_ns();
   rh_put(out, ",\"latency_ms\":");
   put_ms(out, finished_ns > meta->received_ns ? rh_ns_to_ms(finished_ns - meta->received_ns) : 0);
@@ -113,7 +116,7 @@ static void put_times(rh_dynbuf *out, const rh_encoder *encoder) {
   } else {
     rh_put(out, "null");
   }
-  double rate = tokens_per_second(encoder, finished_ns);
+  double rate = tokens_per_second(pace, meta->first_token_ns, finished_ns);
   rh_put(out, ",\"tokens_per_second\":");
   if (rate > 0)
     put_ms(out, rate);
@@ -135,6 +138,11 @@ static void put_gateway(rh_dynbuf *out, const rh_answer_meta *meta) {
   if (meta->arm != NULL) put_member(out, ",\"arm\":", meta->arm);
 }
 
+void rh_api_put_times(rh_dynbuf *out, const rh_answer_meta *meta, const rh_api_pace *pace) {
+  put_gateway(out, meta);
+  put_clock(out, meta, pace);
+}
+
 void rh_api_put_confidence(rh_dynbuf *out, const rh_answer_meta *meta) {
   if (meta->confidence > 0)
     rh_put_number(out, meta->confidence);
@@ -142,7 +150,7 @@ void rh_api_put_confidence(rh_dynbuf *out, const rh_answer_meta *meta) {
     rh_put(out, "null");
 }
 
-void rh_api_put_origin(rh_dynbuf *out, const rh_encoder *encoder) {
+void rh_api_put_origin(rh_dynbuf *out, rh_encoder *encoder) {
   const rh_answer_meta *meta = encoder->meta;
   const rh_model_info *info = meta->info;
   put_member(out, "\"version\":", meta->version);
@@ -156,8 +164,10 @@ void rh_api_put_origin(rh_dynbuf *out, const rh_encoder *encoder) {
   put_member(out, ",\"cache\":", meta->cache);
   rh_put(out, ",\"cost_usd\":");
   rh_put_number(out, meta->cost_usd);
-  put_gateway(out, meta);
-  put_times(out, encoder);
+  rh_api_pace pace = rh_api_pace_of(encoder);
+  encoder->marks.times = out->length;
+  rh_api_put_times(out, meta, &pace);
+  encoder->marks.times_length = out->length - encoder->marks.times;
 }
 
 void rh_api_put_warnings(rh_dynbuf *out, const rh_encoder *encoder) {
@@ -176,7 +186,7 @@ void rh_api_put_warnings(rh_dynbuf *out, const rh_encoder *encoder) {
   rh_put(out, "]");
 }
 
-void rh_api_put_extras(rh_dynbuf *out, const rh_encoder *encoder) {
+void rh_api_put_extras(rh_dynbuf *out, rh_encoder *encoder) {
   rh_put(out, ",\"roundhouse\":{");
   rh_api_put_origin(out, encoder);
   if (encoder->meta->confidence > 0) {

@@ -110,6 +110,7 @@ const rh_api_endpoint rh_endpoint_anthropic_messages = {
     .path = "/v1/messages",
     .stream_type = "text/event-stream",
     .streams_by_default = false,
+    .repeats = true,
     .decode = decode,
     .encode = encode,
     .encode_error = rh_anthropic_encode_error,

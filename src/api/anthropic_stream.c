@@ -133,7 +133,7 @@ static void stream_tool(const rh_encoder *encoder, rh_encoder_choice *choice, co
             event->as.tool.length);
 }
 
-static void end_message(const rh_encoder *encoder, const rh_encoder_choice *choice, rh_dynbuf *out) {
+static void end_message(rh_encoder *encoder, const rh_encoder_choice *choice, rh_dynbuf *out) {
   rh_put(out, "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{");
   rh_anthropic_put_stop(out, choice);
   rh_put(out, "},");

@@ -42,6 +42,8 @@ typedef struct rh_api_endpoint {
   const char *const *other_paths;  // NULL-terminated; NULL = none
   const char *stream_type;         // "text/event-stream"
   bool streams_by_default;
+  bool
+      repeats;  // whole answers can become an rh_form: nothing changes in them but ids, `created` and what put_times writes
 
   // Body to request. Sets all of `out` but its id, and `stream` only where the body says so; `arena` holds what it
   // points at. Unknown fields that clients send by habit are added to `warnings` (entries joined by ", ", none with a
@@ -82,6 +84,17 @@ void rh_encoder_free(rh_encoder *encoder);
 rh_status rh_encoder_push(rh_encoder *encoder, const rh_event *event, rh_dynbuf *out, bool *finished) RH_MUST_CHECK;
 // The error that ended the answer, or NULL. Lives as long as the encoder.
 const rh_error *rh_encoder_error(const rh_encoder *encoder);
+
+// A whole answer's bytes, to be given again to an equal request: all of it stays but the request's id, the second of its making
+// and its times. `bytes`: what rh_encoder_push wrote. NULL when that is impossible (a stream, a dialect that tells more that
+// changes, an id that is not ours) or memory is short. It keeps nothing of the encoder.
+typedef struct rh_form rh_form;
+rh_form *rh_form_new(const rh_encoder *encoder, const char *bytes, size_t length);
+void rh_form_free(rh_form *form);
+// What `meta` says of where the answer comes from is what the bytes say.
+bool rh_form_fits(const rh_form *form, const rh_answer_meta *meta);
+rh_status rh_form_write(const rh_form *form, const char *request_id, const rh_answer_meta *meta,
+                        rh_dynbuf *out) RH_MUST_CHECK;
 
 // HTTP status of an error, and whether a client may usefully try again (x-should-retry). One table: api/errors.c.
 unsigned rh_api_http_status(rh_status status);

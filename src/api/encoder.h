@@ -55,6 +55,13 @@ typedef struct rh_encoder_choice {
   size_t opened;       // blocks so far
 } rh_encoder_choice;
 
+// Where in a whole answer's bytes stands what is another thing each time. `created` counts from the beginning of `prefix`, with
+// which such an answer begins. A length of 0: the answer has none.
+typedef struct rh_api_marks {
+  size_t created, created_length;
+  size_t times, times_length;
+} rh_api_marks;
+
 struct rh_encoder {
   const rh_api_endpoint *endpoint;
   const rh_request *request;
@@ -75,6 +82,7 @@ struct rh_encoder {
   float *scores;        // of each item when the answer is a ranking; NaN = it failed
   rh_error error;
   bool failed;
+  rh_api_marks marks;
 };
 
 // The answer ends here with an error of the encoder's own; returns `status`, for encode to return.
@@ -86,6 +94,18 @@ rh_task rh_encoder_task(const rh_encoder *encoder);
 // All choices have ended.
 bool rh_encoder_complete(const rh_encoder *encoder);
 
+// What the rate of an answer is reckoned from.
+typedef struct rh_api_pace {
+  int64_t tokens;  // after each choice's first one
+  double ms;       // the engine's own time for them; 0 = only the clock knows
+} rh_api_pace;
+rh_api_pace rh_api_pace_of(const rh_encoder *encoder);
+// The members that are never the same twice: attempts ... tokens_per_second.
+void rh_api_put_times(rh_dynbuf *out, const rh_answer_meta *meta, const rh_api_pace *pace);
+
+// The part of a request's id that answers' ids end with: its digits; all of an id that a client gave.
+const char *rh_api_id_digits(const char *request_id);
+#define RH_API_ID_DIGITS 32u
 // "prefix" + the digits of the request's id, as a JSON string.
 void rh_api_put_id(rh_dynbuf *out, const char *prefix, const char *request_id);
 
@@ -115,9 +135,9 @@ void rh_api_put_call_id(rh_dynbuf *out, const rh_encoder *encoder, const char *i
 rh_usage rh_encoder_usage(const rh_encoder *encoder);
 
 void rh_api_put_usage(rh_dynbuf *out, const rh_encoder *encoder);        // OpenAI's usage object
-void rh_api_put_origin(rh_dynbuf *out, const rh_encoder *encoder);       // members: version ... tokens_per_second
+void rh_api_put_origin(rh_dynbuf *out, rh_encoder *encoder);             // members: version ... tokens_per_second
 void rh_api_put_confidence(rh_dynbuf *out, const rh_answer_meta *meta);  // a number or null
-void rh_api_put_extras(rh_dynbuf *out, const rh_encoder *encoder);       // ,"roundhouse":{...} and ,"warnings":[...]
+void rh_api_put_extras(rh_dynbuf *out, rh_encoder *encoder);             // ,"roundhouse":{...} and ,"warnings":[...]
 void rh_api_put_warnings(rh_dynbuf *out, const rh_encoder *encoder);     // ,"warnings":[...] when there are any
 // OpenAI's finish_reason. A model that called tools waits for them, whatever its server said.
 const char *rh_api_finish_word(const rh_encoder_choice *choice);

@@ -82,7 +82,7 @@ static rh_status decode(const char *body, size_t length, rh_arena *arena, rh_req
 }
 
 // The end of an answer. `confidence` and `features` are the learned router's; null where no such router chose.
-static void put_done_members(rh_dynbuf *out, const rh_encoder *encoder) {
+static void put_done_members(rh_dynbuf *out, rh_encoder *encoder) {
   const rh_answer_meta *meta = encoder->meta;
   const rh_encoder_choice *choice = &encoder->choices[0];
   rh_usage usage = rh_encoder_usage(encoder);
@@ -121,14 +121,14 @@ static void build_prefix(rh_encoder *encoder) {
   rh_put(&encoder->prefix, ",\"index\":");
 }
 
-static void stream_end(const rh_encoder *encoder, rh_dynbuf *out) {
+static void stream_end(rh_encoder *encoder, rh_dynbuf *out) {
   rh_put(out, "event: done\ndata: {\"request_id\":");
   rh_put_string(out, encoder->request->id);
   put_done_members(out, encoder);
   rh_put(out, "\n\n");
 }
 
-static void write_whole(const rh_encoder *encoder, rh_dynbuf *out) {
+static void write_whole(rh_encoder *encoder, rh_dynbuf *out) {
   const rh_dynbuf *text = &encoder->choices[0].text;
   rh_put(out, "{\"request_id\":");
   rh_put_string(out, encoder->request->id);
@@ -174,6 +174,7 @@ const rh_api_endpoint rh_endpoint_generate = {
     .path = "/generate",
     .stream_type = "text/event-stream",
     .streams_by_default = true,
+    .repeats = true,
     .decode = decode,
     .encode = encode,
     .encode_error = encode_error,

@@ -21,7 +21,9 @@ static void build_prefix(rh_encoder *encoder, const rh_openai_shape *shape) {
   rh_put(out, ",\"object\":");
   rh_put_string(out, stream ? shape->chunk_object : shape->object);
   rh_put(out, ",\"created\":");
+  encoder->marks.created = out->length;
   rh_put_int(out, encoder->meta->created);
+  encoder->marks.created_length = out->length - encoder->marks.created;
   rh_put(out, ",\"model\":");
   rh_put_string(out, encoder->meta->model == NULL ? "" : encoder->meta->model);
   rh_put(out, ",\"system_fingerprint\":\"rh-" RH_VERSION "\",\"choices\":[");
@@ -186,7 +188,7 @@ static void put_message(rh_dynbuf *out, const rh_encoder *encoder, const rh_open
   rh_put(out, shape->message_after);
 }
 
-static void write_whole(const rh_encoder *encoder, const rh_openai_shape *shape, rh_dynbuf *out) {
+static void write_whole(rh_encoder *encoder, const rh_openai_shape *shape, rh_dynbuf *out) {
   rh_put_buf(out, &encoder->prefix);
   for (size_t i = 0; i < encoder->choice_count; i++) {
     const rh_encoder_choice *choice = &encoder->choices[i];

@@ -125,6 +125,7 @@ const rh_api_endpoint rh_endpoint_openai_chat = {
     .path = "/v1/chat/completions",
     .stream_type = "text/event-stream",
     .streams_by_default = false,
+    .repeats = true,
     .decode = decode,
     .encode = encode,
     .encode_error = rh_openai_encode_error,

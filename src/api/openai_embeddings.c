@@ -49,7 +49,7 @@ static rh_status add_vector(rh_encoder *encoder, const rh_result *result) {
   return RH_OK;
 }
 
-static void write_whole(const rh_encoder *encoder, rh_dynbuf *out) {
+static void write_whole(rh_encoder *encoder, rh_dynbuf *out) {
   rh_put(out, "{\"object\":\"list\",\"data\":[");
   rh_put_buf(out, &encoder->choices[0].text);
   rh_put(out, "],\"model\":");
@@ -76,6 +76,7 @@ const rh_api_endpoint rh_endpoint_openai_embeddings = {
     .path = "/v1/embeddings",
     .stream_type = "text/event-stream",
     .streams_by_default = false,
+    .repeats = true,
     .decode = decode,
     .encode = encode,
     .encode_error = rh_openai_encode_error,

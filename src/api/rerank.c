@@ -72,7 +72,7 @@ rh_status rh_rerank_put_ranking(rh_dynbuf *out, const rh_encoder *encoder) {
   return RH_OK;
 }
 
-static rh_status write_whole(const rh_encoder *encoder, rh_dynbuf *out) {
+static rh_status write_whole(rh_encoder *encoder, rh_dynbuf *out) {
   rh_put(out, "{\"id\":");
   rh_api_put_id(out, "rerank-", encoder->request->id);
   rh_put(out, ",\"object\":\"list\",\"model\":");

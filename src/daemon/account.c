@@ -247,11 +247,16 @@ void rh_account_call(rh_call *call) {
   if (call->http_status == 0) call->http_status = rh_api_http_status(call->error.status);
   uint64_t end = call->answered_ns != 0 ? call->answered_ns : rh_clock_now_ns();
   double latency_ms = rh_ns_to_ms(end - call->meta.received_ns);
-  char hash[65] = "";
+  char own[HASH_DIGITS + 1] = "";
+  char *hash = call->memo != NULL ? call->memo->prompt_hash : own;
   rh_dynbuf text;
   rh_dynbuf_init(&text, call->daemon->settings->body_bytes_max * 8 + 1024);
-  if (prompt_text(&call->asked->request, &text)) rh_sha256_hex(rh_dynbuf_data(&text), text.length, hash);
-  hash[HASH_DIGITS] = '\0';
+  bool wanted = hash[0] == '\0' || call->daemon->settings->log_prompts;
+  if (wanted && prompt_text(&call->asked->request, &text)) {
+    char digest[65];
+    rh_sha256_hex(rh_dynbuf_data(&text), text.length, digest);
+    (void)rh_text_copy(hash, HASH_DIGITS + 1, digest);
+  }
   char *shown = NULL;
   bool readable = call->asked->request.infer == NULL || call->asked->request.infer->tensor_count == 0;
   if (call->daemon->settings->log_prompts && text.length > 0 && readable) {

@@ -2,6 +2,7 @@
 //
 // Answers: events of the call's work go through the call's encoder to the client, one buffer deep. When the client reads
 // too slowly the sink says WAIT, the member withholds credit and the worker pauses that run; nothing grows.
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -74,7 +75,7 @@ static void set_headers(rh_call *call, bool whole) {
   set_reason(call);
   set_header(call, "x-roundhouse-cache", call->meta.cache);
   if (strcmp(call->meta.cache, "hit") == 0) {
-    snprintf(text, sizeof text, "%.0f", call->meta.cache_age_s);
+    (void)rh_text_format_int(text, llround(call->meta.cache_age_s));
     set_header(call, "Age", text);
   }
   if (call->meta.attempts > 1) {
@@ -82,8 +83,8 @@ static void set_headers(rh_call *call, bool whole) {
     set_header(call, "x-roundhouse-attempts", text);
   }
   if (!whole) return;  // a stream's cost is not known before its end, where it stands in the last event
-  snprintf(text, sizeof text, "%.8g", call->meta.cost_usd);
-  set_header(call, "x-roundhouse-cost-usd", text);
+  if (call->meta.cost_usd > 0) (void)snprintf(text, sizeof text, "%.8g", call->meta.cost_usd);
+  set_header(call, "x-roundhouse-cost-usd", call->meta.cost_usd > 0 ? text : "0");
 }
 
 void rh_answer_begin_stream(rh_call *call) {
@@ -265,6 +266,26 @@ static void finish(rh_call *call, const rh_dynbuf *bytes) {
   rh_call_advance(call);
 }
 
+// Equal requests have equal answers but for their ids and times, so what was written once is written again.
+bool rh_answer_again(rh_call *call) {
+  const rh_memo *memo = call->memo;
+  if (memo == NULL || memo->form == NULL || memo->recording != call->cached || call->asked->request.stream)
+    return false;
+  if (!call->started) note_backend(call);
+  call->started = true;
+  if (!rh_form_fits(memo->form, &call->meta)) return false;
+  call->meta.first_token_ns = call->last_token_ns = rh_clock_now_ns();
+  call->usage = memo->usage;
+  call->deltas_tokens = memo->deltas_tokens;
+  call->items_failed = memo->items_failed;
+  rh_dynbuf bytes;
+  rh_dynbuf_init(&bytes, ANSWER_BYTES_MAX);
+  bool written = rh_form_write(memo->form, call->id, &call->meta, &bytes) == RH_OK;
+  if (written) finish(call, &bytes);
+  rh_dynbuf_free(&bytes);
+  return written;
+}
+
 rh_verdict rh_answer_event(void *ctx, const rh_event *event) {
   rh_call *call = ctx;
   if (call->gone || call->answered) return RH_GO;
@@ -282,6 +303,7 @@ rh_verdict rh_answer_event(void *ctx, const rh_event *event) {
     rh_call_fail(call, rh_encoder_error(call->encoder));
   } else {
     if (call->asked->request.stream && bytes.length > 0) verdict = send_stream(call, &bytes);
+    if (finished && call->cached != NULL) rh_memo_keep_answer(call, rh_dynbuf_data(&bytes), bytes.length);
     if (finished && !call->answered) finish(call, &bytes);
   }
   rh_dynbuf_free(&bytes);

@@ -156,13 +156,15 @@ static rh_status open_daemon(rh_daemon *daemon, rh_error *error) {
   if (status == RH_OK) status = rh_models_open(daemon, error);
   if (status == RH_OK) status = open_gateway(daemon, error);
   if (status == RH_OK) status = rh_gate_check_listener(daemon, error);
+  if (daemon->settings->gateway.cache != RH_CACHE_MODE_OFF) daemon->memos = rh_memos_new();  // without it all is read
   if (status == RH_OK) status = listen_http(daemon, error);
   return status;
 }
 
 static void close_daemon(rh_daemon *daemon) {
   rh_http_server_free(daemon->http);  // ends every call, and with it every job
-  rh_gateway_free(daemon->gateway);   // writes down what is left of the account
+  rh_memos_free(daemon->memos);
+  rh_gateway_free(daemon->gateway);  // writes down what is left of the account
   rh_pull_jobs_free(daemon);
   rh_chores_free(daemon);
   rh_models_close(daemon);

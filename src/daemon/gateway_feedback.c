@@ -125,6 +125,7 @@ static void begin_clear(rh_operation *operation) {
   }
   size_t before = cache != NULL ? rh_cache_get_counts(cache)->entries : 0;
   if (cache != NULL) rh_cache_drop(cache, NULL);
+  rh_memos_clear(operation->daemon->memos);
   if (rh_gateway_semantic(gateway) != NULL) rh_semantic_drop(rh_gateway_semantic(gateway), NULL);
   RH_LOG(RH_LOG_INFO, "the cache was emptied", rh_log_int("entries", (int64_t)before),
          rh_log_str("by", operation->key != NULL ? operation->key->id : ""), rh_log_str("request_id", operation->id));

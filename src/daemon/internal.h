@@ -8,6 +8,7 @@
 //   gate.c       who may call at all: keys and their scopes
 //   admit.c      the ADMIT step: rights, budgets, limits
 //   hints.c      what headers say about where and how a request should run
+//   memo.c       bodies that were read before
 //   lookup.c     the CACHE step: answers that are there already, or are being made for somebody else
 //   semantic.c   the same for questions that are alike
 //   answer.c     events to bytes to the client, back-pressure
@@ -39,6 +40,8 @@
 typedef struct rh_daemon rh_daemon;
 typedef struct rh_call rh_call;
 typedef struct rh_semantic_lookup rh_semantic_lookup;
+typedef struct rh_memos rh_memos;
+typedef struct rh_memo rh_memo;
 
 // Who answers an exchange: the first member of whatever its user pointer points at.
 typedef struct rh_handler rh_handler;
@@ -82,6 +85,7 @@ struct rh_daemon {
   rh_store *store;  // NULL = it cannot be used
   rh_manager *manager;
   rh_gateway *gateway;
+  rh_memos *memos;   // memo.c; NULL = none
   bool open_beyond;  // listens on other addresses than this machine's own
   rh_broker_limits limits;
   json_t *headers;   // what ollama_describe.c read of model files; an object by path
@@ -136,8 +140,12 @@ struct rh_call {
   rh_list_node node;
   rh_step step;
   char id[RH_ID_SIZE];
+  bool named;  // by its client
   const rh_api_endpoint *endpoint;
-  rh_asked *asked;  // the request and its memory
+  rh_asked *asked;            // the request and its memory
+  const rh_request *decoded;  // as the codec made it, in the arena; NULL = it was remembered, or is not read yet
+  bool decoded_stream;        // whether it would stream, had its body not said so
+  rh_memo *memo;              // held; NULL = nothing is remembered of its body
   rh_dynbuf warnings;
   rh_encoder *encoder;
   // who asks
@@ -224,6 +232,36 @@ void rh_lookup_hit(rh_call *call, rh_recording *recording, double age_s, const c
 bool rh_lookup_fits(const rh_call *call, const rh_recording *recording);
 uint64_t rh_call_deadline(const rh_call *call);
 
+// memo.c: what is known of a body that was answered from the cache before.
+struct rh_memo {
+  unsigned holders;
+  // Written once.
+  uint64_t hash;
+  const rh_api_endpoint *endpoint;
+  bool stream;  // what the body does not say
+  char *body;
+  size_t length;
+  rh_asked *base;      // held: the memory that `request` points into
+  rh_request request;  // as the codec made it, before headers and keys changed anything
+  // Found out along the way.
+  char prompt_hash[17];  // "" = not yet
+  bool key_known, key_local;
+  char key_identity[256], key_scope[RH_KEY_ID_SIZE];
+  rh_cache_key key;         // for that identity and scope
+  rh_form *form;            // the answer as it was given last; NULL = none
+  rh_recording *recording;  // held: that it was made of
+  rh_usage usage;           // what that one says
+  int64_t deltas_tokens, items_failed;
+};
+rh_memos *rh_memos_new(void);
+void rh_memos_free(rh_memos *memos);
+void rh_memos_clear(rh_memos *memos);
+// True: call->asked is what this body means. `stream`: what the body need not say.
+bool rh_memo_recall(rh_call *call, const char *body, size_t length, bool stream);
+void rh_memo_keep(rh_call *call);                                           // this body is a hit
+void rh_memo_keep_answer(rh_call *call, const char *bytes, size_t length);  // the whole answer to one that is
+void rh_memo_release(rh_memo *memo);                                        // NULL is fine
+
 // semantic.c
 bool rh_semantic_begin(rh_call *call);  // false: nothing to look for; else the call is moved on later
 void rh_semantic_stop(rh_call *call);
@@ -231,6 +269,7 @@ void rh_semantic_learn(rh_call *call);  // after its own answer was kept
 
 // answer.c
 rh_verdict rh_answer_event(void *call, const rh_event *event);
+bool rh_answer_again(rh_call *call);        // a hit that was given before; false: nothing was done
 void rh_answer_note_member(rh_call *call);  // who answers, as known now, into the answer's meta
 void rh_answer_begin_stream(rh_call *call);
 void rh_answer_error(rh_call *call);

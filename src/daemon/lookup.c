@@ -33,6 +33,7 @@ void rh_lookup_hit(rh_call *call, rh_recording *recording, double age_s, const c
   call->meta.cache_age_s = age_s;
   call->meta.route_reason = rh_arena_printf(call->asked->arena, "%s; %s", call->way->reason, how);
   if (call->meta.route_reason == NULL) call->meta.route_reason = call->way->reason;
+  rh_memo_keep(call);
 }
 
 bool rh_lookup_fits(const rh_call *call, const rh_recording *recording) {
@@ -93,7 +94,20 @@ static bool make_key(rh_call *call) {
   if (rh_way_identity(call->daemon->gateway, call->way, identity, sizeof identity) != RH_OK) return false;
   bool shared = call->daemon->settings->gateway.cache_scope == RH_CACHE_SCOPE_ALL;
   const char *scope = shared || call->caller.key == NULL ? "" : call->caller.key->id;
-  rh_cache_key_make(request, identity, scope, call->way->features.local_only, &call->cache_key);
+  bool local = call->way->features.local_only;
+  rh_memo *memo = call->memo;
+  if (memo != NULL && memo->key_known && memo->key_local == local && strcmp(memo->key_scope, scope) == 0 &&
+      strcmp(memo->key_identity, identity) == 0) {
+    call->cache_key = memo->key;
+    return true;
+  }
+  rh_cache_key_make(request, identity, scope, local, &call->cache_key);
+  if (memo == NULL) return true;
+  // For its equals; names that do not fit are looked at each time.
+  memo->key = call->cache_key;
+  memo->key_local = local;
+  memo->key_known = rh_text_copy(memo->key_scope, sizeof memo->key_scope, scope) &&
+                    rh_text_copy(memo->key_identity, sizeof memo->key_identity, identity);
   return true;
 }
 

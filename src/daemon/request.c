@@ -39,6 +39,12 @@ static bool accepts_event_stream(const rh_http_exchange *exchange) {
 static rh_step step_decode(rh_call *call) {
   size_t length = 0;
   const char *body = rh_http_body(call->exchange, &length);
+  bool stream = call->endpoint->streams_by_default || accepts_event_stream(call->exchange);
+  if (rh_memo_recall(call, body, length, stream)) {
+    rh_text_copy(call->asked->request.id, sizeof call->asked->request.id, call->id);
+    rh_status status = rh_hints_read(call->exchange, call->asked, &call->error);
+    return status == RH_OK ? RH_STEP_ADMIT : reject(call);
+  }
   // Room for the body's strings, the structures around them, and the codec's notes. The factor covers a prompt given as
   // an array of one-digit token ids ("1,"), whose native form is larger than its text.
   call->asked->arena = rh_arena_new(1024 * 1024 + 8 * length);
@@ -47,9 +53,12 @@ static rh_step step_decode(rh_call *call) {
     return reject(call);
   }
   rh_request *request = &call->asked->request;
-  request->stream = call->endpoint->streams_by_default || accepts_event_stream(call->exchange);
+  request->stream = call->decoded_stream = stream;
   rh_text_copy(request->id, sizeof request->id, call->id);
   rh_status status = call->endpoint->decode(body, length, call->asked->arena, request, &call->warnings, &call->error);
+  rh_request *copy = status == RH_OK ? rh_arena_alloc(call->asked->arena, sizeof *copy) : NULL;
+  if (copy != NULL) *copy = *request;
+  call->decoded = copy;
   if (status == RH_OK) status = rh_hints_read(call->exchange, call->asked, &call->error);
   return status == RH_OK ? RH_STEP_ADMIT : reject(call);
 }
@@ -94,14 +103,6 @@ static rh_step step_route(rh_call *call) {
 }
 
 static rh_step step_cache(rh_call *call) {
-  call->encoder = rh_encoder_new(call->endpoint, &call->asked->request, &call->meta, rh_dynbuf_data(&call->warnings));
-  size_t runs = rh_request_runs(&call->asked->request);
-  call->runs = rh_arena_alloc_array(call->asked->arena, runs, sizeof *call->runs);
-  if (call->runs != NULL) memset(call->runs, 0, runs * sizeof *call->runs);
-  if (call->encoder == NULL || call->runs == NULL) {
-    (void)rh_fail(&call->error, RH_NO_MEMORY, "no memory for this request; try again later");
-    return reject(call);
-  }
   rh_step next = rh_lookup_step(call);
   return next != RH_STEP_COUNT ? next : reject(call);
 }
@@ -131,13 +132,27 @@ static rh_step step_schedule(rh_call *call) {
   return RH_STEP_RUN;
 }
 
+static bool make_encoder(rh_call *call) {
+  call->encoder = rh_encoder_new(call->endpoint, &call->asked->request, &call->meta, rh_dynbuf_data(&call->warnings));
+  size_t runs = rh_request_runs(&call->asked->request);
+  call->runs = rh_arena_alloc_array(call->asked->arena, runs, sizeof *call->runs);
+  if (call->runs != NULL) memset(call->runs, 0, runs * sizeof *call->runs);
+  if (call->encoder != NULL && call->runs != NULL) return true;
+  (void)rh_fail(&call->error, RH_NO_MEMORY, "no memory for this request; try again later");
+  return false;
+}
+
+// Every event comes after this: whoever begins or joins work hears nothing from inside.
 static rh_step step_run(rh_call *call) {
-  if (call->cached != NULL && !call->answered) {
+  if (call->answered) return RH_STEP_ACCOUNT;
+  if (call->cached != NULL && rh_answer_again(call)) return RH_STEP_PARK;  // it has moved the call on
+  if (call->encoder == NULL && !make_encoder(call)) return reject(call);
+  if (call->cached != NULL) {
     // At once, so that the connection need not be suspended and woken again. It moves the call on by itself.
     rh_lookup_replay(call);
     return RH_STEP_PARK;
   }
-  return call->answered ? RH_STEP_ACCOUNT : RH_STEP_PARK;  // events move it on
+  return RH_STEP_PARK;  // events move it on
 }
 
 // Counting and logging wait until the answer is out: the client must not wait for them.
@@ -261,6 +276,7 @@ static void on_done(rh_handler *handler) {
   rh_dynbuf_free(&call->pending);
   rh_dynbuf_free(&call->warnings);
   rh_asked_release(call->asked);
+  rh_memo_release(call->memo);
   free(call);
   rh_daemon_call_done(daemon);
 }
@@ -283,7 +299,8 @@ static void name_call(rh_call *call) {
   bool good = length > 0 && length < sizeof call->id;
   for (size_t i = 0; good && i < length; i++)
     good = isalnum((unsigned char)wanted[i]) || strchr("-_.:", wanted[i]) != NULL;
-  if (good && rh_call_find(call->daemon, wanted) == NULL)
+  call->named = good && rh_call_find(call->daemon, wanted) == NULL;
+  if (call->named)
     rh_text_copy(call->id, sizeof call->id, wanted);
   else
     rh_id_make(call->id, "req-");

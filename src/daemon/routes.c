@@ -89,23 +89,32 @@ typedef struct responder {
   const rh_api_endpoint *endpoint;
   const rh_page *page;
   const rh_operation_route *route;  // for the method that was asked
-  char allowed[64];                 // "POST, DELETE, OPTIONS"; "" = there is nothing at the path
 } responder;
 
 static responder find_responder(const char *method, const char *path) {
-  static const char *const methods[] = {"GET", "POST", "PUT", "DELETE"};
-  responder out = {.endpoint = rh_api_find(path), .allowed = ""};
+  responder out = {.endpoint = rh_api_find(path)};
   out.page = out.endpoint == NULL ? find_page(path) : NULL;
   out.route = out.endpoint == NULL ? rh_operation_find(method, path) : NULL;
+  return out;
+}
+
+// "POST, DELETE, OPTIONS"; "" = there is nothing at the path.
+typedef struct methods_text {
+  char text[64];
+} methods_text;
+
+static methods_text allowed_methods(const responder *who, const char *path) {
+  static const char *const methods[] = {"GET", "POST", "PUT", "DELETE"};
+  methods_text out = {.text = ""};
   size_t used = 0;
   for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
     bool get = i == 0;
-    bool has = (out.endpoint != NULL && i == 1) || (out.page != NULL && get) ||
-               (out.endpoint == NULL && rh_operation_find(methods[i], path) != NULL);
+    bool has = (who->endpoint != NULL && i == 1) || (who->page != NULL && get) ||
+               (who->endpoint == NULL && rh_operation_find(methods[i], path) != NULL);
     if (!has) continue;
-    used += (size_t)snprintf(out.allowed + used, sizeof out.allowed - used, "%s%s, ", methods[i], get ? ", HEAD" : "");
+    used += (size_t)snprintf(out.text + used, sizeof out.text - used, "%s%s, ", methods[i], get ? ", HEAD" : "");
   }
-  if (used > 0) (void)snprintf(out.allowed + used, sizeof out.allowed - used, "OPTIONS");
+  if (used > 0) (void)snprintf(out.text + used, sizeof out.text - used, "OPTIONS");
   return out;
 }
 
@@ -142,7 +151,7 @@ static void begin(rh_daemon *daemon, rh_http_exchange *exchange, const responder
   rh_key *key = NULL;
   bool posted = who->endpoint != NULL && strcmp(method, "POST") == 0;
   if (!posted && who->route == NULL && (who->page == NULL || !get)) {
-    refuse_method(daemon, exchange, who->allowed);
+    refuse_method(daemon, exchange, allowed_methods(who, rh_http_path(exchange)).text);
   } else if (!pass_gate(daemon, exchange, who, &key)) {
     return;
   } else if (posted) {
@@ -164,11 +173,12 @@ void rh_routes_head(void *ctx, rh_http_exchange *exchange) {
   const char *method = rh_http_method(exchange);
   responder who = find_responder(method, path);
   rh_error error;
-  if (who.allowed[0] == '\0') {
+  bool found = who.endpoint != NULL || who.page != NULL || who.route != NULL;
+  if (!found && allowed_methods(&who, path).text[0] == '\0') {
     (void)rh_fail(&error, RH_NOT_FOUND, "there is nothing at %.200s; GET / lists what is", path);
     refuse(daemon, exchange, 404, &error);
   } else if (strcmp(method, "OPTIONS") == 0) {
-    answer_preflight(daemon, exchange, who.allowed);
+    answer_preflight(daemon, exchange, allowed_methods(&who, path).text);
   } else if (!rh_cors_allows(daemon, exchange)) {
     (void)rh_fail(&error, RH_INVALID,
                   "web pages from %.200s may not use this server; set \"cors_origin\" to allow them",

@@ -35,6 +35,7 @@ void rh_asked_release(rh_asked *asked) {
   assert(asked->holders > 0);
   if (--asked->holders > 0) return;
   rh_arena_free(asked->arena);
+  rh_asked_release(asked->base);
   free(asked);
 }
 

@@ -16,11 +16,13 @@
 #include "gateway/gateway.h"
 
 // A request with the memory it lives in, shared by the call that brought it and the work that does it.
-typedef struct rh_asked {
+typedef struct rh_asked rh_asked;
+struct rh_asked {
   unsigned holders;
   rh_arena *arena;  // owned
   rh_request request;
-} rh_asked;
+  rh_asked *base;  // held: an equal request of before, in whose memory this one's strings are; NULL = in its own
+};
 
 rh_asked *rh_asked_new(void);  // held once, without an arena yet; NULL = no memory
 rh_asked *rh_asked_hold(rh_asked *asked);

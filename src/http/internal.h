@@ -13,7 +13,7 @@
 #include "base/list.h"
 #include "http/http.h"
 
-#define RH_HTTP_CONNECTION_BYTES 65536u  // the library's memory per connection
+#define RH_HTTP_CONNECTION_BYTES 40960u  // the library's memory per connection, which it wipes after every request
 #define RH_HTTP_HEAD_BYTES_MAX 24576u    // of a request; leaves the connection's memory room for body and answer
 #define RH_HTTP_HEADER_BYTES_MAX 8192u   // all headers one handler may set
 #define RH_HTTP_DRAIN_FACTOR 4u          // an unwanted body is read and dropped up to this many times the limit

@@ -4,6 +4,7 @@ dialects' keys, bounds, and one generation for many equal requests at once. With
 
 import json
 import threading
+import time
 
 import pytest
 
@@ -71,6 +72,67 @@ def test_a_hit_is_the_same_answer(server):
     assert one["model"] == two["model"]
     assert first.header("x-roundhouse-model") == second.header("x-roundhouse-model")
     assert float(second.header("x-roundhouse-cost-usd")) == 0
+
+
+def without_times(answer):
+    """An answer's body without what is another thing each time."""
+    body = answer.json()
+    assert body.pop("id").removeprefix("chatcmpl-") == answer.header("x-request-id").removeprefix("req-")
+    assert abs(body.pop("created") - time.time()) < scaled(60)
+    ours = body["roundhouse"]
+    times = [ours.pop(name) for name in ("latency_ms", "first_token_latency_ms")]
+    assert all(0 < value < scaled(10_000) for value in times)
+    return body, ours.pop("cache_age_s", None), ours.pop("tokens_per_second")
+
+
+def test_many_hits_are_alike(server):
+    """From the second hit on an answer is given again as it was written, but for its ids and times."""
+    body, age, _ = without_times(ask(server, "again and again"))
+    assert age is None
+    hits = [ask(server, "again and again") for _ in range(4)]
+    assert [state(hit) for hit in hits] == ["hit"] * 4
+    assert len({hit.json()["id"] for hit in hits}) == 4
+    told = [without_times(hit) for hit in hits]
+    assert [of for of, _, _ in told] == [told[0][0]] * 4
+    ages = [age for _, age, _ in told]
+    assert ages == sorted(ages) and ages[-1] < scaled(60)
+    assert told[0][0]["choices"] == body["choices"] and told[0][0]["usage"] == body["usage"]
+    # The same words under a name of the client's own, in a stream, for a model that is told otherwise.
+    named = ask(server, "again and again", headers={"X-Request-Id": "mine"})
+    assert named.json()["id"] == "chatcmpl-mine" and named.header("x-request-id") == "mine"
+    assert named.json()["choices"] == body["choices"]
+    head, chunks = streamed(server, "again and again")
+    assert state(head) == "hit"
+    assert said(chunks) == body["choices"][0]["message"]["content"]
+
+
+def test_a_name_that_the_answer_speaks_of(server):
+    """A client's own id may stand in the answer's words too; only the id changes from one to the next."""
+    digits = "0123456789abcdef" * 2
+    words = f"[[text={digits}]] an id"
+    name = {"X-Request-Id": f"req-{digits}"}
+    first = ask(server, words, headers=name)
+    assert digits in text(first)
+    for _ in range(2):
+        again = ask(server, words, headers=name)
+        assert state(again) == "hit" and again.json()["id"] == f"chatcmpl-{digits}"
+    for _ in range(3):
+        other = ask(server, words)
+        assert state(other) == "hit" and digits not in other.json()["id"]
+        assert text(other) == text(first)
+
+
+def test_a_hit_again_is_asked_for_anew(server):
+    """What is remembered of a body is never asked before rights, wishes and the cache itself."""
+    for _ in range(3):
+        ask(server, "anew")
+    assert state(ask(server, "anew", headers={"x-roundhouse-cache": "off"})) == "off"
+    assert state(ask(server, "anew", headers={"Cache-Control": "no-cache"})) == "miss"
+    assert ask(server, "anew", headers={"x-roundhouse-privacy": "unheard"}).status == 400
+    assert state(ask(server, "anew", headers={"x-roundhouse-local-only": "true"})) == "miss"  # a share of its own
+    assert state(ask(server, "anew")) == "hit"
+    assert server.fetch("DELETE", "/api/cache").status == 200
+    assert [state(ask(server, "anew")) for _ in range(4)] == ["miss", "hit", "hit", "hit"]
 
 
 @pytest.mark.parametrize(
