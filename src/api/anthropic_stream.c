@@ -5,25 +5,23 @@
 // pieces, because that happens once per token.
 #include "api/anthropic.h"
 
-#define BYTES_PER_TOKEN 4  // of English text, for most vocabularies
-
 static size_t bytes_of(const char *text) { return text == NULL ? 0 : strlen(text); }
 
 // What the prompt may cost, for upstreams that count it only at the end: clients show the number at once and some divide
 // by it.
 static int64_t estimate_prompt(const rh_request *request) {
-  size_t bytes = 0;
   const rh_prompt *prompt = &request->prompts[0];
+  size_t bytes = 0, tokens = 1 + prompt->count;  // what stands around each message
   const rh_extras *extras = request->extras;
   for (size_t i = 0; i < prompt->count; i++) {
-    bytes += strlen(prompt->messages[i].content) + BYTES_PER_TOKEN;
+    bytes += strlen(prompt->messages[i].content);
     for (size_t k = 0; k < prompt->messages[i].piece_count; k++)
       bytes += bytes_of(prompt->messages[i].pieces[k].arguments);
   }
   for (size_t i = 0; extras != NULL && i < extras->tool_count; i++) {
     bytes += strlen(extras->tools[i].schema) + bytes_of(extras->tools[i].description) + strlen(extras->tools[i].name);
   }
-  return (int64_t)(bytes / BYTES_PER_TOKEN) + 1;
+  return (int64_t)tokens + rh_tokens_of_bytes(bytes);
 }
 
 void rh_anthropic_put_usage(rh_dynbuf *out, const rh_encoder *encoder, int64_t least, int64_t output_tokens) {

@@ -9,30 +9,29 @@
 #include "base/clock.h"
 #include "daemon/internal.h"
 
-#define BYTES_PER_TOKEN 4  // an estimate that is put right at the end
 #define PRIORITY_MAX 100
 #define ESTIMATE_MINUTES_MAX 60  // of the tightest limit
 
 // --- what it will use ----------------------------------------------------------------------------------------------
 
-static int64_t prompt_bytes(const rh_request *request) {
-  size_t bytes = 0;
+// Put right at the end.
+static int64_t prompt_tokens(const rh_request *request) {
+  size_t bytes = 0, tokens = 1;
   for (size_t i = 0; i < request->prompt_count; i++) {
     const rh_prompt *prompt = &request->prompts[i];
     if (prompt->kind == RH_PROMPT_TEXT) bytes += prompt->count;
-    if (prompt->kind == RH_PROMPT_TOKENS) bytes += prompt->count * BYTES_PER_TOKEN;
+    if (prompt->kind == RH_PROMPT_TOKENS) tokens += prompt->count;
     for (size_t j = 0; prompt->kind == RH_PROMPT_MESSAGES && j < prompt->count; j++) {
       bytes += strlen(prompt->messages[j].content);
     }
   }
   for (size_t i = 0; request->infer != NULL && i < request->infer->item_count; i++) {
     const rh_item *item = &request->infer->items[i];
-    bytes += item->length + item->pair_length + item->token_count * BYTES_PER_TOKEN;
+    bytes += item->length + item->pair_length;
+    tokens += item->token_count;
   }
-  return (int64_t)bytes;
+  return (int64_t)tokens + rh_tokens_of_bytes(bytes);
 }
-
-static int64_t prompt_tokens(const rh_request *request) { return prompt_bytes(request) / BYTES_PER_TOKEN + 1; }
 
 static int64_t estimate_tokens(const rh_request *request) {
   int64_t tokens = prompt_tokens(request);

@@ -219,6 +219,9 @@ typedef struct rh_request {
   const void *dialect;         // the codec's own notes; nobody else reads it
 } rh_request;
 
+// About how many tokens so much text is, where nobody has counted: most vocabularies need one for four bytes of English.
+static inline int64_t rh_tokens_of_bytes(size_t bytes) { return (int64_t)(bytes / 4); }
+
 // How many runs a request becomes, each a choice of the answer.
 static inline size_t rh_request_runs(const rh_request *request) {
   return request->infer != NULL ? 1 : request->prompt_count * (size_t)request->choices;

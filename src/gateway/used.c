@@ -4,8 +4,6 @@
 // Loop thread only; the sums are the work's facts.
 #include "gateway/internal.h"
 
-#define BYTES_PER_TOKEN 4  // about
-
 void rh_try_add_usage(rh_work *work, rh_work_part *part, rh_usage *usage) {
   rh_usage *sum = &work->facts.usage;
   part->used = true;
@@ -26,7 +24,7 @@ void rh_try_add_usage(rh_work *work, rh_work_part *part, rh_usage *usage) {
 // Nobody told, so it is reckoned: from what was said, and from the router's estimate of all prompts together.
 void rh_try_count_part(rh_work *work, rh_work_part *part) {
   if (part->used) return;
-  int64_t said = (int64_t)(part->attempt_bytes / BYTES_PER_TOKEN);
+  int64_t said = rh_tokens_of_bytes(part->attempt_bytes);
   int64_t prompts = (int64_t)work->asked->request.prompt_count;
   rh_usage usage = {.prompt_tokens = part->attempt_prompt};
   if (usage.prompt_tokens == 0) usage.prompt_tokens = work->way.features.prompt_tokens / (prompts > 0 ? prompts : 1);

@@ -310,13 +310,6 @@ rh_status rh_ledger_usage(rh_ledger *ledger, const rh_usage_question *usage, rh_
   return ask(ledger, question, done, ctx, out, error);
 }
 
-rh_status rh_ledger_spent(rh_ledger *ledger, int64_t since_ms, rh_ledger_done done, void *ctx, rh_ledger_question **out,
-                          rh_error *error) {
-  rh_ledger_question *question = make_question(RH_ASK_SPENT);
-  if (question != NULL) question->usage.from_ms = since_ms;
-  return ask(ledger, question, done, ctx, out, error);
-}
-
 rh_status rh_ledger_quality(rh_ledger *ledger, rh_ledger_done done, void *ctx, rh_ledger_question **out,
                             rh_error *error) {
   return ask(ledger, make_question(RH_ASK_QUALITY), done, ctx, out, error);

@@ -76,10 +76,7 @@ typedef struct rh_usage_question {
 } rh_usage_question;
 rh_status rh_ledger_usage(rh_ledger *ledger, const rh_usage_question *question, rh_ledger_done done, void *ctx,
                           rh_ledger_question **out, rh_error *error) RH_MUST_CHECK;
-// Spent by each key since its budget period began: {"key id": usd}, for rh_keys at the start. And feedback by model:
-// {"provider/model": {"count","mean"}}, for quality scores.
-rh_status rh_ledger_spent(rh_ledger *ledger, int64_t since_ms, rh_ledger_done done, void *ctx, rh_ledger_question **out,
-                          rh_error *error) RH_MUST_CHECK;
+// Feedback by model: {"provider/model": {"count","mean"}}, for quality scores.
 rh_status rh_ledger_quality(rh_ledger *ledger, rh_ledger_done done, void *ctx, rh_ledger_question **out,
                             rh_error *error) RH_MUST_CHECK;
 void rh_ledger_forget(rh_ledger_question *question);  // its `done` is not called any more

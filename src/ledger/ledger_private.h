@@ -31,7 +31,7 @@ rh_status rh_decision_log_write(rh_decision_log *log, const char *lines, size_t 
 // Opens the file, so that a mistake in its path is told at the start.
 rh_status rh_decision_log_try(rh_decision_log *log, rh_error *error) RH_MUST_CHECK;
 
-typedef enum rh_question_kind { RH_ASK_USAGE, RH_ASK_SPENT, RH_ASK_QUALITY, RH_ASK_FEEDBACK } rh_question_kind;
+typedef enum rh_question_kind { RH_ASK_USAGE, RH_ASK_QUALITY, RH_ASK_FEEDBACK } rh_question_kind;
 
 // Made and freed on the loop's thread. Between, it is in `asked` or with the ledger's thread, then in `answered`.
 struct rh_ledger_question {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Answers from the tables: spending, quality, and feedback, which is stored on the way. Owns nothing between calls; the ledger's
+// Answers from the tables: quality, and feedback, which is stored on the way. Owns nothing between calls; the ledger's
 // thread. Usage, the long one, is in usage_question.c.
 #include <assert.h>
 #include <math.h>
@@ -14,26 +14,6 @@ static rh_database *database_of(rh_ledger *ledger) { return rh_ledger_writer_dat
 static const char *column(sqlite3_stmt *row, int index) {
   const unsigned char *text = sqlite3_column_text(row, index);
   return text == NULL ? "" : (const char *)text;
-}
-
-// {"key id": usd}. Money of days that are summed up already counts when the day began at or after `since_ms`.
-static rh_status answer_spent(rh_ledger *ledger, int64_t since_ms, json_t **out, rh_error *error) {
-  static const char sql[] =
-      "SELECT key, sum(usd) FROM (SELECT key, cost_usd AS usd FROM usage WHERE time_ms >= ?1 AND key <> ''"
-      " UNION ALL SELECT key, cost_usd FROM usage_daily WHERE day >= (?1 + 86399999) / 86400000 AND key <> '')"
-      " GROUP BY key";
-  sqlite3_stmt *row = NULL;
-  rh_status status = rh_database_prepare(database_of(ledger), sql, &row, error);
-  if (status != RH_OK) return status;
-  (void)sqlite3_bind_int64(row, 1, since_ms);
-  *out = json_object();
-  int code;
-  while ((code = sqlite3_step(row)) == SQLITE_ROW) {
-    (void)json_object_set_new(*out, column(row, 0), json_real(sqlite3_column_double(row, 1)));
-  }
-  if (code != SQLITE_DONE) status = rh_database_fail(database_of(ledger), "read", error);
-  (void)sqlite3_finalize(row);
-  return status;
 }
 
 static rh_status answer_quality(rh_ledger *ledger, json_t **out, rh_error *error) {
@@ -124,9 +104,6 @@ void rh_ledger_answer(rh_ledger *ledger, rh_ledger_question *question) {
   switch (question->kind) {
     case RH_ASK_USAGE:
       question->status = rh_ledger_answer_usage(ledger, &question->usage, &question->answer, error);
-      break;
-    case RH_ASK_SPENT:
-      question->status = answer_spent(ledger, question->usage.from_ms, &question->answer, error);
       break;
     case RH_ASK_QUALITY: question->status = answer_quality(ledger, &question->answer, error); break;
     case RH_ASK_FEEDBACK: question->status = answer_feedback(ledger, question, error); break;

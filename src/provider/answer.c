@@ -11,8 +11,6 @@
 #include "base/text.h"
 #include "provider/transport.h"
 
-#define SECRET_BYTES_MIN 6  // a shorter "secret" would blot out half of every message
-
 static unsigned bounded_ms(double ms) {
   if (!(ms >= 0)) return 0;
   return ms > RH_PROVIDER_RETRY_AFTER_MS_MAX ? RH_PROVIDER_RETRY_AFTER_MS_MAX : ms < 1 ? 1 : (unsigned)ms;
@@ -77,29 +75,6 @@ void rh_answer_head(rh_provider_run *run) {
   }
 }
 
-// --- secrets ---------------------------------------------------------------------------------------------------------
-
-static void blot(char *text, size_t length, const char *secret) {
-  size_t size = secret == NULL ? 0 : strlen(secret);
-  if (size < SECRET_BYTES_MIN) return;
-  for (char *end = text + length, *at = text; (at = memmem(at, (size_t)(end - at), secret, size)) != NULL; at += size) {
-    memset(at, '*', size);
-  }
-}
-
-// Some providers repeat the key they refuse.
-void rh_answer_hide_secrets(const rh_provider_spec *spec, char *text, size_t length) {
-  blot(text, length, spec->key);
-  for (size_t i = 0; spec->headers != NULL && spec->headers[i] != NULL; i++) {
-    const char *value = strchr(spec->headers[i], ':');
-    if (value == NULL) continue;
-    value += 1 + strspn(value + 1, " \t");
-    blot(text, length, value);
-    const char *word = strchr(value, ' ');  // "Bearer ..."
-    if (word != NULL) blot(text, length, word + 1);
-  }
-}
-
 // --- words for failures ------------------------------------------------------------------------------------------------
 
 void rh_answer_explain(rh_provider_run *run, rh_error *error) {
@@ -112,10 +87,7 @@ void rh_answer_explain(rh_provider_run *run, rh_error *error) {
         "key would go along; correct its base URL",
         spec->name, run->http_status);
   } else {
-    char *said = run->said.data == NULL ? NULL : run->said.data + run->said.start;
-    if (said != NULL) rh_answer_hide_secrets(spec, said, run->said.length);
     run->provider->ops->explain(spec, run->http_status, rh_dynbuf_data(&run->said), run->said.length, error);
-    rh_answer_hide_secrets(spec, error->message, strlen(error->message));
   }
   if (run->retry_after_ms != 0) error->retry_after_ms = run->retry_after_ms;
 }

@@ -29,6 +29,7 @@ static int on_connected(void *ctx, char *to, char *from, int to_port, int from_p
 static size_t on_header(char *line, size_t size, size_t count, void *ctx) {
   rh_provider_run *run = ctx;
   size_t length = size * count;
+  run->heard = true;
   if (length >= 5 && memcmp(line, "HTTP/", 5) == 0) run->retry_after_ms = 0;  // a new head
   if (length < 12 || strncasecmp(line, "retry-after", 11) != 0) return length;
   char text[RETRY_AFTER_BYTES_MAX];
@@ -105,6 +106,7 @@ static bool set_request(rh_provider_run *run) {
          curl_easy_setopt(easy, CURLOPT_POSTFIELDS, rh_dynbuf_data(&run->body)) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)run->body.length) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_HTTPHEADER, run->headers) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, run->repeated ? 1L : 0L) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_bytes) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_WRITEDATA, run) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
@@ -116,7 +118,7 @@ static bool set_request(rh_provider_run *run) {
 
 static void forget_last(rh_provider_run *run) {
   run->connected_ns = run->byte_ns = run->again_ns = 0;
-  run->head_seen = false;
+  run->repeated = run->heard = run->head_seen = false;
   run->http_status = run->retry_after_ms = 0;
   run->drained = 0;
   run->result = CURLE_OK;
@@ -153,6 +155,20 @@ void rh_attempt_end(rh_provider_run *run) {
 
 // --- what became of it ---------------------------------------------------------------------------------------------------------
 
+// A kept connection that ends before a byte of an answer was, as good as always, closed while it was idle, and its server has not
+// seen the request (RFC 9112, 9.3.1). A generation changes nothing there, so it may be sent again (RFC 9110, 9.2.2). libcurl does
+// that by itself, but only some of the time: it counts to five over the whole life of an easy handle. So the last word is ours:
+// once more, on a new connection, within this attempt and its limits. Only what fails there is the provider's failure.
+static bool repeat(rh_provider_run *run, CURLcode result) {
+  bool broke = result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR || result == CURLE_GOT_NOTHING;
+  if (!broke || run->heard || run->repeated) return false;
+  long made = 1;
+  (void)curl_easy_getinfo(run->transfer.easy, CURLINFO_NUM_CONNECTS, &made);
+  if (made != 0) return false;
+  run->repeated = true;
+  return set_request(run) && rh_transfer_add(run->provider->owner, &run->transfer) == RH_OK;
+}
+
 // A status that is not 2xx.
 static void settle_refusal(rh_provider_run *run) {
   unsigned status = run->http_status;
@@ -178,6 +194,7 @@ static void settle_answer(rh_provider_run *run) {
 }
 
 void rh_attempt_settle(rh_provider_run *run, CURLcode result) {
+  if (repeat(run, result)) return;
   run->result = result;
   if (result == CURLE_OK && !run->head_seen) rh_answer_head(run);  // an answer without a body
   if (rh_run_is_over(run)) return;

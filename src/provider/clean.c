@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A provider's words made fit to be shown: servers like to repeat the key they refuse. Pure; any thread.
+// What must not be shown: servers like to repeat the key they refuse. A provider's words are cleaned of all that looks like a key;
+// an error that leaves is looked through once more for our own. Pure; any thread.
 #include <assert.h>
 #include <ctype.h>
 #include <string.h>
@@ -9,7 +10,11 @@
 #include "base/utf8.h"
 #include "provider/explain.h"
 
-#define SECRET_BYTES_MIN 4  // a shorter "key" is a placeholder that may stand in any word
+// Shorter ones are placeholders that may stand in any word.
+#define KEY_BYTES_MIN 4
+#define HEADER_BYTES_MIN 6
+#define TOKEN_BYTES_MIN 8  // of what only looks like a key
+#define OURS_BYTES_MIN 8   // in our own words: "ollama" is a usual key, and a usual name
 #define HIDDEN "[hidden]"
 
 // How the keys of well-known services begin.
@@ -26,20 +31,34 @@ static size_t token_length(const char *text, size_t length) {
   return i;
 }
 
-// Of the secret that begins here; 0 = none.
-static size_t secret_length(const rh_provider_spec *spec, const char *text, size_t length, bool word_start) {
-  size_t known = spec->key != NULL ? strlen(spec->key) : 0;
-  if (known >= SECRET_BYTES_MIN && begins(text, length, spec->key, known)) return known;
+static size_t longer(size_t found, const char *text, size_t length, const char *secret, size_t least) {
+  size_t size = secret != NULL ? strlen(secret) : 0;
+  return size >= least && size > found && begins(text, length, secret, size) ? size : found;
+}
+
+// Of our own secret that begins here: the key, a header's value, or what follows its first word ("Bearer ..."). 0 = none.
+static size_t own_length(const rh_provider_spec *spec, const char *text, size_t length, size_t least) {
+  size_t found = longer(0, text, length, spec->key, least);
+  if (least < HEADER_BYTES_MIN) least = HEADER_BYTES_MIN;
   for (size_t i = 0; spec->headers != NULL && spec->headers[i] != NULL; i++) {
-    const char *value = strstr(spec->headers[i], ": ");
-    known = value != NULL ? strlen(value + 2) : 0;
-    if (known >= 8 && begins(text, length, value + 2, known)) return known;
+    const char *value = strchr(spec->headers[i], ':');
+    if (value == NULL) continue;
+    value += 1 + strspn(value + 1, " \t");
+    found = longer(found, text, length, value, least);
+    const char *word = strchr(value, ' ');
+    found = longer(found, text, length, word != NULL ? word + 1 : NULL, least);
   }
-  if (!word_start) return 0;
+  return found;
+}
+
+// Of anything like a key that begins here; 0 = nothing.
+static size_t secret_length(const rh_provider_spec *spec, const char *text, size_t length, bool word_start) {
+  size_t own = own_length(spec, text, length, KEY_BYTES_MIN);
+  if (own > 0 || !word_start) return own;
   for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
     if (!begins(text, length, marks[i], strlen(marks[i]))) continue;
     size_t token = token_length(text, length);
-    if (token >= 8) return token;
+    if (token >= TOKEN_BYTES_MIN) return token;
   }
   return 0;
 }
@@ -49,7 +68,7 @@ static size_t bearer_length(const char *text, size_t length) {
   if (length < 8 || strncasecmp(text, "bearer", 6) != 0) return 0;
   size_t i = 6;
   while (i < length && (text[i] == ' ' || text[i] == ':' || text[i] == '\t')) i++;
-  return i > 6 && token_length(text + i, length - i) >= SECRET_BYTES_MIN ? i : 0;
+  return i > 6 && token_length(text + i, length - i) >= KEY_BYTES_MIN ? i : 0;
 }
 
 typedef struct output {
@@ -99,4 +118,23 @@ void rh_provider_clean_text(const rh_provider_spec *spec, const char *text, size
   }
   while (to.used > 0 && out[to.used - 1] == ' ') to.used--;
   out[to.used] = '\0';
+}
+
+// Nothing grows: what is hidden is at least as long as what stands for it.
+static_assert(OURS_BYTES_MIN >= sizeof HIDDEN - 1, "a message that is full must have room for what hides a secret");
+
+void rh_provider_hide_secrets(const rh_provider_spec *spec, rh_error *error) {
+  char *text = error->message;
+  size_t length = strlen(text), used = 0;
+  for (size_t i = 0; i < length;) {
+    size_t secret = own_length(spec, text + i, length - i, OURS_BYTES_MIN);
+    if (secret == 0) {
+      text[used++] = text[i++];
+      continue;
+    }
+    memcpy(text + used, HIDDEN, sizeof HIDDEN - 1);
+    used += sizeof HIDDEN - 1;
+    i += secret;
+  }
+  text[used] = '\0';
 }

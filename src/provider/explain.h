@@ -15,5 +15,7 @@ void rh_provider_explain_json(const rh_provider_spec *spec, unsigned http_status
 // The provider's words fit for a message: one line, UTF-8, cut to `size`, without our key, our headers' values and what looks
 // like any key.
 void rh_provider_clean_text(const rh_provider_spec *spec, const char *text, size_t length, char *out, size_t size);
+// The same for an error that leaves, whoever wrote it, and of our own secrets alone: its other words are ours.
+void rh_provider_hide_secrets(const rh_provider_spec *spec, rh_error *error);
 
 #endif

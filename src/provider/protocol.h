@@ -28,7 +28,8 @@ typedef struct rh_protocol_ops {
   rh_verdict (*read)(rh_protocol_reader *reader, const char *bytes, size_t length, const rh_sink *sink);
   // The answer's bytes are over. Pushes what is owed: USAGE and END, or an ERROR when the answer was cut short.
   rh_verdict (*finish)(rh_protocol_reader *reader, const rh_sink *sink);
-  // A body with an HTTP status that is not 2xx as an error: the provider's words, shortened; status as in provider.h.
+  // A body with an HTTP status that is not 2xx as an error: the provider's words, shortened and without keys (explain.h); status as
+  // in provider.h.
   void (*explain)(const rh_provider_spec *spec, unsigned http_status, const char *body, size_t length, rh_error *error);
 } rh_protocol_ops;
 

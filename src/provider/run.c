@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "flow/limits.h"
+#include "provider/explain.h"
 #include "provider/transport.h"
 
 #define LINES_BYTES_MAX (64u * 1024u)
@@ -104,6 +105,7 @@ static rh_verdict deliver(rh_provider_run *run, rh_event *event) {
     if (verdict == RH_WAIT && !rh_run_is_over(run)) run->waiting = true;
     return verdict;
   }
+  if (event->kind == RH_EVENT_ERROR) rh_provider_hide_secrets(run->provider->spec, &event->as.error);
   // Over first: to the sink the place at the provider is free already, and cancelling does nothing.
   if (run->transfer.added) {
     run->waiting = false;
@@ -120,10 +122,8 @@ static rh_verdict on_event(void *ctx, const rh_event *event) {
   rh_provider_run *run = ctx;
   if (rh_run_is_over(run)) return RH_GO;  // a sink cancelled it while its reader had more
   rh_event own = *event;
-  if (event->kind == RH_EVENT_ERROR) {
-    if (run->result != CURLE_OK) rh_answer_cut(run, run->result, &own.as.error);  // it knows why there is no more
-    rh_answer_hide_secrets(run->provider->spec, own.as.error.message, strlen(own.as.error.message));
-  }
+  // It knows why there is no more.
+  if (event->kind == RH_EVENT_ERROR && run->result != CURLE_OK) rh_answer_cut(run, run->result, &own.as.error);
   return deliver(run, &own);
 }
 

@@ -2,7 +2,6 @@
 //
 // Where a provider lives and the key it wants: from the configuration, a file or the environment. Owns nothing but what it puts
 // into the spec. Runs once at the start. A key's text never gets into a message.
-#include <arpa/inet.h>
 #include <assert.h>
 #include <ctype.h>
 #include <stdarg.h>
@@ -11,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/address.h"
 #include "base/dynbuf.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -83,17 +83,7 @@ static bool host_of(const char *url, char *out, size_t size) {
 
 bool rh_spec_address_is_loopback(const char *url) {
   char host[256];
-  unsigned char bytes[16];
-  if (!host_of(url, host, sizeof host)) return false;
-  if (strcasecmp(host, "localhost") == 0) return true;
-  // Only whole addresses: "127.0.0.1.example.com" is somebody's name, and short forms are read differently by others.
-  if (inet_pton(AF_INET, host, bytes) == 1) return bytes[0] == 127;
-  if (inet_pton(AF_INET6, host, bytes) == 1) {
-    static const unsigned char one[16] = {[15] = 1};
-    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
-    return memcmp(bytes, one, 16) == 0 || (memcmp(bytes, mapped, 12) == 0 && bytes[12] == 127);
-  }
-  return false;
+  return host_of(url, host, sizeof host) && rh_host_is_loopback(host);
 }
 
 static bool is_plain_http(const char *url) { return strncasecmp(url, "http://", 7) == 0; }

@@ -93,7 +93,9 @@ struct rh_provider_run {
   uint64_t began_ns, connected_ns, byte_ns;  // 0 = not yet
   uint64_t again_ns;                         // PAUSING: when the next one begins; OVER: how long it may still read
   rh_protocol_reader *reader;                // from the first byte of a 2xx answer on
-  bool head_seen;
+  bool repeated;                             // sent again on a new connection, because a kept one had been closed
+  bool heard;                                // a line of an answer's head came
+  bool head_seen;                            // the whole head came, and was looked at
   unsigned http_status;
   unsigned retry_after_ms;
   size_t drained;
@@ -160,7 +162,6 @@ void rh_answer_head(rh_provider_run *run);  // looks at status and type; makes t
 void rh_answer_explain(rh_provider_run *run, rh_error *error);
 void rh_answer_cut(const rh_provider_run *run, CURLcode result, rh_error *error);
 bool rh_answer_worth_retry(CURLcode result);
-void rh_answer_hide_secrets(const rh_provider_spec *spec, char *text, size_t length);
 
 // --- health.c -----------------------------------------------------------------------------------------------------------------
 

@@ -111,56 +111,101 @@ def test_a_slow_drip_ends_at_the_deadline(daemon, upstream):
 # --- several at once ---
 
 
+def two_answers(server, model, stream, look=lambda choice: None):
+    """Their texts, which of them ended, and the error; each choice is shown to look() as it comes."""
+    body = body_of("openai", "[[text=Well said.]]", model, stream, n=2)
+    texts, finished = {0: "", 1: ""}, []
+
+    def take(choice):
+        part = choice["delta" if stream else "message"]
+        texts[choice["index"]] += part.get("content") or ""
+        if choice.get("finish_reason"):
+            finished.append(choice["index"])
+        look(choice)
+
+    error = None
+    if stream:
+        with server.stream(path_of("openai"), body) as answer:
+            for event in answer:
+                assert error is None or event.data == "[DONE]", "an error is the end"
+                said = {} if event.data == "[DONE]" else event.json()
+                error = error or said.get("error")
+                for choice in said.get("choices", []):
+                    take(choice)
+    else:
+        said = server.post(path_of("openai"), body).json()
+        error = said.get("error")
+        for choice in said.get("choices", []):
+            take(choice)
+    return texts, sorted(finished), error
+
+
 @pytest.mark.parametrize("model", ("up/m", "chain"))
 @pytest.mark.parametrize("stream", (False, True))
 def test_two_answers_to_one_request(daemon, upstream, model, stream):
     server = start(daemon, upstream)
-    if model == "chain":
-        upstream.then(Reply(status=500))  # one of the two: then both come from the next
-    body = body_of("openai", "[[text=Well said.]]", model, stream, n=2)
-    texts = {0: "", 1: ""}
-    finished = []
-
-    def take(choice):
-        part = choice["message"] if not stream else choice["delta"]
-        texts[choice["index"]] += part.get("content") or ""
-        if choice.get("finish_reason"):
-            finished.append(choice["index"])
-
-    if stream:
-        with server.stream(path_of("openai"), body) as answer:
-            for event in answer:
-                for choice in [] if event.data == "[DONE]" else event.json()["choices"]:
-                    take(choice)
-    else:
-        for choice in server.post(path_of("openai"), body).json()["choices"]:
-            take(choice)
-    if model == "chain" and "Well said." in texts.values():
-        assert set(texts.values()) == {"Well said."}
-    else:
-        assert set(texts.values()) == {"Hello from upstream."}
-    assert sorted(finished) == [0, 1]
+    assert two_answers(server, model, stream) == (dict.fromkeys((0, 1), "Hello from upstream."), [0, 1], None)
     server.wait_idle()
 
 
 @pytest.mark.parametrize("stream", (False, True))
+def test_one_of_two_answers_fails_before_the_other_begins(daemon, upstream, stream):
+    """Nobody has seen anything: both come from the next model, and the other is not waited for."""
+    server = start(daemon, upstream)
+    upstream.then(Reply(status=500), Reply(stall="headers"))
+    assert two_answers(server, "chain", stream) == (dict.fromkeys((0, 1), "Well said."), [0, 1], None)
+    for seen in upstream.requests:
+        poll(lambda seen=seen: seen.left or seen.done, 5, "every request there is over")
+    server.wait_idle()
+
+
+def test_one_of_two_answers_fails_after_the_other_has_begun(daemon, upstream):
+    """What a client has seen is not taken back, and nobody can go on with one of two answers: the stream ends."""
+    server = start(daemon, upstream)
+    upstream.then(Reply(status=500, stall="headers"))
+
+    def fail_now(choice):
+        if choice["delta"].get("content"):
+            upstream.wait(2)
+            upstream.release()
+
+    texts, finished, error = two_answers(server, "chain", True, fail_now)
+    assert error["type"] == "server_error" and "500" in error["message"], error
+    silent, begun = sorted(texts.values())
+    assert silent == "" and begun != "" and "Hello from upstream.".startswith(begun)
+    assert len(finished) == (begun == "Hello from upstream.")
+    server.wait_idle()
+
+
 @pytest.mark.parametrize("said", ("Hello from upstream.", ""))
-def test_one_of_two_answers_is_whole_when_the_other_fails(daemon, upstream, stream, said):
-    """Nobody has seen the whole one yet: both come from the next model, and only those count. A stream has shown its end."""
+def test_one_of_two_answers_has_ended_when_the_other_fails(daemon, upstream, said):
+    """A stream has shown its end, even where it has no words."""
+    server = start(daemon, upstream)
+    upstream.then(Reply(said), Reply(status=500, stall="headers"))
+
+    def fail_now(choice):
+        if choice["finish_reason"]:
+            upstream.wait(2)
+            upstream.release()
+
+    texts, finished, error = two_answers(server, "chain", True, fail_now)
+    assert error is not None and len(finished) == 1
+    assert sorted(texts.values()) == ["", said]
+    server.wait_idle()
+    assert ask(server, "openai", "x", "local/fake").status == 200
+
+
+@pytest.mark.parametrize("said", ("Hello from upstream.", ""))
+def test_one_of_two_answers_is_whole_when_the_other_fails(daemon, upstream, said):
+    """Nobody has seen the whole one yet: both come from the next model, and only those count."""
     server = start(daemon, upstream, fields={"firstTokenTimeout": f"{0.4 * SCALE}s"})
     upstream.then(Reply(said), Reply(stall="headers"))
-    body = body_of("openai", "[[text=Well said.]]", "chain", stream, n=2)
-    if stream:
-        with server.stream(path_of("openai"), body) as answer:
-            assert "error" in [event for event in answer if event.data != "[DONE]"][-1].json()
-    else:
-        answer = server.post(path_of("openai"), body)
-        assert answer.status == 200, answer
-        whole = answer.json()
-        assert [choice["message"]["content"] for choice in whole["choices"]] == ["Well said."] * 2
-        server.wait_idle()
-        assert server.get("/last_request_stats").json()["tokens"] == whole["usage"]["completion_tokens"]
+    answer = server.post(path_of("openai"), body_of("openai", "[[text=Well said.]]", "chain", False, n=2))
+    assert answer.status == 200, answer
+    whole = answer.json()
+    assert [choice["message"]["content"] for choice in whole["choices"]] == ["Well said."] * 2
     server.wait_idle()
+    assert server.get("/last_request_stats").json()["tokens"] == whole["usage"]["completion_tokens"]
     assert ask(server, "openai", "x", "local/fake").status == 200
 
 

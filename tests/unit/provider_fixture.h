@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "loop_fixture.h"
+#include "provider/explain.h"
 #include "provider/transport.h"
 
 // --- the server ------------------------------------------------------------------------------------------------------
@@ -227,7 +228,9 @@ static inline rh_verdict lines_finish(rh_protocol_reader *opaque, const rh_sink 
 static inline void lines_explain(const rh_provider_spec *spec, unsigned status, const char *body, size_t length,
                                  rh_error *error) {
   rh_status what = status == 429 ? RH_LIMITED : status == 400 ? RH_INVALID : RH_UPSTREAM;
-  (void)rh_fail(error, what, "%s answered %u: %.*s", spec->name, status, (int)(length > 200 ? 200 : length), body);
+  char words[200];
+  rh_provider_clean_text(spec, body, length, words, sizeof words);
+  (void)rh_fail(error, what, "%s answered %u: %s", spec->name, status, words);
 }
 
 static const rh_protocol_ops lines_ops = {.write = lines_write,

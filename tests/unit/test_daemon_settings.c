@@ -360,8 +360,21 @@ static void test_schema_file_is_up_to_date(void **state) {
 
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+static void test_who_can_reach_the_listener(void **state) {
+  (void)state;
+  // From the fifth on it may be anybody.
+  char cases[][24] = {"127.9.9.9:0",        "[::1]:80",          "LocalHost:80", "127.0.0.1",
+                      "0.0.0.0:80",         "[::]:80",           "unix:80",      "127.evil.example:80",
+                      "[::1].evil.here:80", "localhost.evil:80", ":80",          ""};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    rh_settings settings = {.listen = cases[i]};
+    if (rh_settings_listens_here(&settings) != (i < 4)) fail_msg("%s", cases[i]);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_who_can_reach_the_listener),
       IN_FOLDER(test_defaults),
       IN_FOLDER(test_flag_over_environment_over_file),
       IN_FOLDER(test_where_the_file_is_found),

@@ -75,7 +75,8 @@ static void test_statuses_and_words(void **state) {
 
 static void test_no_key_gets_through(void **state) {
   (void)state;
-  char *headers[] = {(char *)(uintptr_t) "X-Secret: hush-hush-hush", NULL};
+  char *headers[] = {(char *)(uintptr_t) "X-Secret: hush-hush-hush",
+                     (char *)(uintptr_t) "Authorization:Token my.own+key.2", NULL};
   rh_provider_spec spec = spec_of("openai", RH_PROTOCOL_CHAT);
   spec.key = (char *)(uintptr_t) "my.own+key";
   spec.headers = headers;
@@ -85,6 +86,7 @@ static void test_no_key_gets_through(void **state) {
       {"key my.own+key!", "key [hidden]!"},
       {"xmy.own+keyx", "x[hidden]x"},
       {"got hush-hush-hush", "got [hidden]"},
+      {"got my.own+key.2 and Token my.own+key.2", "got [hidden] and [hidden]"},
       {"Authorization: Bearer abcdefgh1234, bad", "Authorization: Bearer [hidden], bad"},
       {"bearer  abcdefgh", "Bearer [hidden]"},
       {"sk-abcdef123456.", "[hidden]"},
@@ -104,10 +106,38 @@ static void test_no_key_gets_through(void **state) {
   assert_string_equal(small, "abcdefghijkl...");
 }
 
+// Whoever wrote an error: what stands in the configuration does not leave. Names that only look like keys are ours.
+static void test_errors_leave_without_our_secrets(void **state) {
+  (void)state;
+  char *headers[] = {(char *)(uintptr_t) "Authorization: Bearer hush-hush", NULL};
+  rh_provider_spec spec = spec_of("openai", RH_PROTOCOL_CHAT);
+  spec.key = (char *)(uintptr_t) "abcd.efgh";
+  spec.headers = headers;
+  rh_error error = {.status = RH_UPSTREAM, .retry_after_ms = 7, .param = "model"};
+  strcpy(error.message, "provider \"hf_inference\":  abcd.efgh, hush-hush\nand Bearer hush-hush");
+  rh_provider_hide_secrets(&spec, &error);
+  assert_string_equal(error.message, "provider \"hf_inference\":  [hidden], [hidden]\nand [hidden]");
+  assert_true(error.status == RH_UPSTREAM && error.retry_after_ms == 7 && strcmp(error.param, "model") == 0);
+  // A key that is no secret may be a word of ours.
+  spec.key = (char *)(uintptr_t) "ollama";
+  strcpy(error.message, "provider \"ollama\": no connection");
+  rh_provider_hide_secrets(&spec, &error);
+  assert_string_equal(error.message, "provider \"ollama\": no connection");
+  // As long as a message can be.
+  spec.key = (char *)(uintptr_t) "xyxyxyxyz";
+  memset(error.message, 'x', sizeof error.message - 1);
+  error.message[sizeof error.message - 1] = '\0';
+  memcpy(error.message + sizeof error.message - 10, spec.key, 9);
+  rh_provider_hide_secrets(&spec, &error);
+  assert_int_equal(strlen(error.message), sizeof error.message - 2);
+  assert_string_equal(error.message + strlen(error.message) - 10, "xx[hidden]");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_statuses_and_words),
       cmocka_unit_test(test_no_key_gets_through),
+      cmocka_unit_test(test_errors_leave_without_our_secrets),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

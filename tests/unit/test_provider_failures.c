@@ -67,8 +67,8 @@ static void test_bad_answers(void **state) {
   expect_error(&b, RH_UPSTREAM, "cut short");
   expect_error(&b, RH_UPSTREAM, "broke in the middle of its answer");
   expect_error(&b, RH_UPSTREAM, "without an answer");
-  expect_error(&b, RH_UPSTREAM, "the key is **************");
-  expect_error(&b, RH_INVALID, "your key ************** is fine");
+  expect_error(&b, RH_UPSTREAM, "the key is [hidden]");
+  expect_error(&b, RH_INVALID, "your key [hidden] is fine");
   expect_error(&b, RH_UPSTREAM, "answered 500: xxxx");
   expect_error(&b, RH_UPSTREAM, "provider \"test\"");
   expect_end(&b);
@@ -89,22 +89,6 @@ static void test_nobody_listens(void **state) {
   (void)snprintf(b.url, sizeof b.url, "http://127.0.0.1:%u/v1", port);
   bench_open(&b);
   expect_error(&b, RH_UPSTREAM, "no connection");
-  bench_stop(&b);
-}
-
-static bool closes_unsaid(server *self, int fd, unsigned number) {
-  (void)self, (void)number;
-  send_answer(fd, "200 OK", "", "one\nEND\n");
-  return false;
-}
-
-// Servers drop kept-alive connections as they like. That is nobody's failure, even where no retry is allowed.
-static void test_a_kept_connection_was_closed(void **state) {
-  (void)state;
-  bench b;
-  bench_start(&b, closes_unsaid, NULL);
-  for (int i = 0; i < 50; i++) expect_end(&b);
-  assert_int_equal(b.server.requests, 50);
   bench_stop(&b);
 }
 
@@ -321,7 +305,6 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_bad_answers),
       cmocka_unit_test(test_nobody_listens),
-      cmocka_unit_test(test_a_kept_connection_was_closed),
       cmocka_unit_test(test_retries),
       cmocka_unit_test(test_no_retry_beyond_the_deadline),
       cmocka_unit_test(test_retry_after_is_read),

@@ -22,7 +22,7 @@ def refused(server, *words):
         assert word in server.log_text()
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0"])
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "127.evil.example:0"])
 def test_beyond_this_machine_needs_a_key(daemon, address):
     refused(daemon(listen=address, wait=False), "--allow-anonymous", "roundhouse keys create", address)
 
