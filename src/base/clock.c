@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The two clocks. Owns no data; any thread. It never converts between monotonic and wall time: their distance changes.
+// The two clocks. Owns the text of the current second, one per thread; any thread. It never converts between monotonic and wall time: their distance changes.
 #include "base/clock.h"
 
 #include <assert.h>
-#include <stdio.h>
+#include <stdbool.h>
+#include <string.h>
 #include <time.h>
+
+#define ISO_SIZE 32
 
 uint64_t rh_clock_now_ns(void) {
   struct timespec now;
@@ -23,14 +26,32 @@ uint64_t rh_clock_wall_ns(void) {
 
 int64_t rh_clock_wall_s(void) { return (int64_t)time(NULL); }
 
-void rh_clock_format_iso(char *out, size_t size) {
-  assert(size >= 32);
-  struct timespec now;
+// The last second that was formatted: a busy log asks for the same one thousands of times.
+static _Thread_local struct {
+  char text[ISO_SIZE];
+  size_t length;  // 0 = none yet
+  time_t second;
+} last;
+
+static bool remember_second(time_t second) {
   struct tm parts;
-  if (clock_gettime(CLOCK_REALTIME, &now) != 0 || gmtime_r(&now.tv_sec, &parts) == NULL) {
-    (void)snprintf(out, size, "1970-01-01T00:00:00.000Z");
-    return;
+  if (last.length > 0 && last.second == second) return true;
+  last.length = gmtime_r(&second, &parts) == NULL ? 0 : strftime(last.text, ISO_SIZE, "%Y-%m-%dT%H:%M:%S", &parts);
+  last.second = second;
+  return last.length > 0;
+}
+
+size_t rh_clock_format_iso(char *out, size_t size) {
+  static const char unknown[] = "1970-01-01T00:00:00.000Z";
+  assert(size >= ISO_SIZE);
+  struct timespec now;
+  if (clock_gettime(CLOCK_REALTIME, &now) != 0 || !remember_second(now.tv_sec)) {
+    memcpy(out, unknown, sizeof unknown);
+    return sizeof unknown - 1;
   }
-  size_t length = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &parts);
-  (void)snprintf(out + length, size - length, ".%03dZ", (int)(now.tv_nsec / 1000000));
+  int ms = (int)(now.tv_nsec / 1000000);
+  const char rest[] = {'.', (char)('0' + ms / 100), (char)('0' + ms / 10 % 10), (char)('0' + ms % 10), 'Z', '\0'};
+  memcpy(out, last.text, last.length);
+  memcpy(out + last.length, rest, sizeof rest);
+  return last.length + sizeof rest - 1;
 }

@@ -14,8 +14,8 @@
 uint64_t rh_clock_now_ns(void);   // monotonic
 uint64_t rh_clock_wall_ns(void);  // nanoseconds since 1970
 int64_t rh_clock_wall_s(void);    // seconds since 1970
-// "2026-11-21T08:49:56.123Z" into `out` (at least 32 bytes).
-void rh_clock_format_iso(char *out, size_t size);
+// "2026-11-21T08:49:56.123Z" into `out` (at least 32 bytes). Returns its length.
+size_t rh_clock_format_iso(char *out, size_t size);
 
 static inline double rh_ns_to_ms(uint64_t ns) { return (double)ns / 1e6; }
 static inline double rh_ns_to_s(uint64_t ns) { return (double)ns / 1e9; }

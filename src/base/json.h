@@ -47,6 +47,10 @@ const char *rh_json_type_name(const json_t *value);
 // JSON.
 rh_status rh_json_append_string(rh_dynbuf *buf, const char *text, size_t length);
 
+// The same for text that needs no escape, without a buffer: writes length + 2 bytes to `to`, and no NUL. False when something
+// needs an escape; then what stands there means nothing.
+bool rh_json_quote(char *to, const char *text, size_t length);
+
 // Append a whole value, compact.
 rh_status rh_json_append_value(rh_dynbuf *buf, const json_t *value);
 

@@ -2,10 +2,8 @@
 //
 // Writing JSON into a buffer. Owns no data; any thread. Strings are on the path of every streamed token, so runs of
 // plain bytes are copied whole. It never produces anything but valid UTF-8 and never pretty-prints.
-#include <inttypes.h>
 #include <math.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -81,19 +79,61 @@ static rh_status take_back(rh_dynbuf *buf, size_t mark, rh_status status) {
   return status;
 }
 
+// Copies eight bytes; false when they are not all plain.
+static inline bool copy_plain_word(char *to, const char *text) {
+  uint64_t word;
+  memcpy(&word, text, sizeof word);
+  memcpy(to, &word, sizeof word);
+  return word_is_plain(word);
+}
+
+// Copies fewer than eight bytes; false when they are not all plain. Two halves may overlap.
+static inline bool copy_plain_short(char *to, const char *text, size_t length) {
+  if (length >= 4) {
+    uint32_t first, last;
+    memcpy(&first, text, 4);
+    memcpy(&last, text + length - 4, 4);
+    memcpy(to, &first, 4);
+    memcpy(to + length - 4, &last, 4);
+    return word_is_plain(first | (uint64_t)last << 32);
+  }
+  bool plain = true;
+  for (size_t i = 0; i < length; i++) {
+    to[i] = text[i];
+    plain = plain && is_plain((unsigned char)text[i]);
+  }
+  return plain;
+}
+
+// Copies the plain words a text begins with; how many bytes that were. The last word may overlap the one before.
+static inline size_t copy_plain(char *to, const char *text, size_t length) {
+  if (length < 8) return copy_plain_short(to, text, length) ? length : 0;
+  size_t i = 0;
+  for (; length - i >= 8; i += 8) {
+    if (!copy_plain_word(to + i, text + i)) return i;
+  }
+  return copy_plain_word(to + length - 8, text + length - 8) ? length : i;
+}
+
+bool rh_json_quote(char *to, const char *text, size_t length) {
+  *to++ = '"';
+  to[length] = '"';
+  size_t i = copy_plain(to, text, length);
+  if (i == length) return true;
+  if (plain_run(text, i, length) != length - i) return false;
+  memcpy(to + i, text + i, length - i);
+  return true;
+}
+
 static rh_status append_string(rh_dynbuf *buf, const char *text, size_t length) {
   // One growth for the usual case, where nothing needs an escape. When this fails the first append says so.
   char *to = rh_dynbuf_reserve(buf, length + 2);
-  size_t i = plain_run(text, 0, length);
-  if (to != NULL && i == length) {
-    to[0] = '"';
-    if (length > 0) memcpy(to + 1, text, length);
-    to[length + 1] = '"';
+  if (to != NULL && rh_json_quote(to, text, length)) {
     rh_dynbuf_grow(buf, length + 2);
     return RH_OK;
   }
+  size_t i = 0;
   rh_status status = rh_dynbuf_append_char(buf, '"');
-  if (status == RH_OK) status = rh_dynbuf_append(buf, text, i);
   while (status == RH_OK && i < length) {
     size_t run = plain_run(text, i, length);
     if (run > 0) {
@@ -112,13 +152,19 @@ rh_status rh_json_append_string(rh_dynbuf *buf, const char *text, size_t length)
   return take_back(buf, mark, append_string(buf, text, length));
 }
 
+static rh_status append_integer(rh_dynbuf *buf, int64_t value) {
+  char text[RH_INT_TEXT_SIZE];
+  return rh_dynbuf_append(buf, text, rh_text_format_int(text, value));
+}
+
 static rh_status append_real(rh_dynbuf *buf, double value) {
   char text[40];
   if (!isfinite(value)) return rh_dynbuf_append_text(buf, "null");
-  rh_text_format_number(text, sizeof text, value);
+  size_t length = rh_text_format_number(text, sizeof text, value);
+  rh_status status = rh_dynbuf_append(buf, text, length);
   // A real stays a real for whoever reads it back.
-  bool real = strpbrk(text, ".e") != NULL;
-  return rh_dynbuf_printf(buf, "%s%s", text, real ? "" : ".0");
+  if (status == RH_OK && strpbrk(text, ".e") == NULL) status = rh_dynbuf_append(buf, ".0", 2);
+  return status;
 }
 
 static rh_status append_value(rh_dynbuf *buf, const json_t *value, int depth);
@@ -158,7 +204,7 @@ static rh_status append_value(rh_dynbuf *buf, const json_t *value, int depth) {
     case JSON_OBJECT: return append_object(buf, value, depth);
     case JSON_ARRAY: return append_array(buf, value, depth);
     case JSON_STRING: return append_string(buf, json_string_value(value), json_string_length(value));
-    case JSON_INTEGER: return rh_dynbuf_printf(buf, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    case JSON_INTEGER: return append_integer(buf, json_integer_value(value));
     case JSON_REAL: return append_real(buf, json_real_value(value));
     case JSON_TRUE: return rh_dynbuf_append_text(buf, "true");
     case JSON_FALSE: return rh_dynbuf_append_text(buf, "false");

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #define EVENTS_PER_TURN 64
 // A deferred call may defer again; this many rounds run before the loop looks at its file descriptors once more.
@@ -247,7 +248,9 @@ rh_status rh_loop_run(rh_loop *loop) {
     run_deferred(loop);
     uint64_t wish_ns = loop->idle == NULL ? UINT64_MAX : loop->idle(loop->idle_ctx);
     if (loop->stopping) break;
+    rh_log_release();
     int count = epoll_wait(loop->epoll_fd, loop->events, EVENTS_PER_TURN, sleep_ms(loop, wish_ns));
+    rh_log_hold();  // the lines of one turn are written together
     if (count < 0 && errno != EINTR) {
       status = RH_IO;
       break;
@@ -255,6 +258,7 @@ rh_status rh_loop_run(rh_loop *loop) {
     dispatch_events(loop, count < 0 ? 0 : count);
     run_timers(loop);
   }
+  rh_log_release();
   loop->stopping = false;
   return status;
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/clock.h"
 #include "base/utf8.h"
 
 static const char hex_digits[] = "0123456789abcdef";
@@ -58,13 +59,16 @@ static void hex_encode(char *out, const unsigned char *bytes, size_t length) {
 }
 
 void rh_id_make(char out[RH_ID_SIZE], const char *prefix) {
+  enum { TIME_BYTES = 6 };
   unsigned char id[16];
-  size_t prefix_length = strlen(prefix);
+  size_t prefix_length = strlen(prefix), random_bytes = sizeof id - TIME_BYTES;
   assert(prefix_length + 2 * sizeof id < RH_ID_SIZE);
-  if (pool.left < sizeof id) fill_pool();
-  pool.left -= sizeof id;
-  memcpy(id, pool.bytes + pool.left, sizeof id);
-  id[6] = (unsigned char)(0x40 | (id[6] & 0x0F));  // version 4 and the variant bits, RFC 9562 section 5.4
+  if (pool.left < random_bytes) fill_pool();
+  pool.left -= random_bytes;
+  uint64_t ms = rh_clock_wall_ns() / RH_NS_PER_MS;
+  for (int i = 0; i < TIME_BYTES; i++) id[i] = (unsigned char)(ms >> (8 * (TIME_BYTES - 1 - i)));
+  memcpy(id + TIME_BYTES, pool.bytes + pool.left, random_bytes);
+  id[6] = (unsigned char)(0x70 | (id[6] & 0x0F));  // version 7 and the variant bits, RFC 9562 section 5.7
   id[8] = (unsigned char)(0x80 | (id[8] & 0x3F));
   memcpy(out, prefix, prefix_length);
   hex_encode(out + prefix_length, id, sizeof id);
@@ -98,56 +102,72 @@ void rh_text_format_bytes(char *out, size_t size, uint64_t bytes) {
   (void)snprintf(out, size, whole ? "%.0f %s" : "%.1f %s", tenths / 10.0, units[unit]);
 }
 
+static const char digit_pairs[] =
+    "000102030405060708091011121314151617181920212223242526272829303132333435363738394041424344454647484950515253545556"
+    "57"
+    "585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+
+static size_t count_digits(uint64_t value) {
+  size_t count = 1;
+  for (; value >= 10000; value /= 10000) count += 4;
+  return count + (value >= 10) + (value >= 100) + (value >= 1000);
+}
+
+// Exactly `count` digits, with zeros in front.
+static void put_digits(char *out, uint64_t value, size_t count) {
+  for (; count >= 2; count -= 2, value /= 100) memcpy(out + count - 2, digit_pairs + 2 * (value % 100), 2);
+  if (count > 0) out[0] = (char)('0' + (int)(value % 10));
+}
+
 size_t rh_text_format_int(char out[RH_INT_TEXT_SIZE], int64_t value) {
-  char digits[RH_INT_TEXT_SIZE];
-  size_t at = sizeof digits;
-  uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-  do {
-    digits[--at] = (char)('0' + (int)(rest % 10));
-    rest /= 10;
-  } while (rest > 0);
-  if (value < 0) digits[--at] = '-';
-  size_t length = sizeof digits - at;
-  memcpy(out, digits + at, length);
-  out[length] = '\0';
-  return length;
+  if (value >= 0 && value < 10) {  // most are
+    out[0] = (char)('0' + (int)value);
+    out[1] = '\0';
+    return 1;
+  }
+  uint64_t size = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+  size_t sign = value < 0, count = count_digits(size);
+  out[0] = '-';
+  put_digits(out + sign, size, count);
+  out[sign + count] = '\0';
+  return sign + count;
 }
 
 // Milliseconds and rates mostly have at most six decimals, and printf with its check takes microseconds. The division is
 // rounded correctly, so where it gives the same double, the decimal reads back as it, and has fewer than 16 digits.
-static bool format_short(char *out, double value) {
+// Returns the length, 0 when the number is not of this kind.
+static size_t format_short(char *out, double value) {
   double size = fabs(value);
-  if (!(size >= 1e-4 && size < 1e9)) return false;
-  int64_t millionths = llround(size * 1e6);
-  if ((double)millionths / 1e6 != size) return false;
+  if (!(size >= 1e-4 && size < 1e9)) return 0;
+  uint64_t millionths = (uint64_t)(size * 1e6 + 0.5);
+  if ((double)millionths / 1e6 != size) return 0;
   char *at = out;
   if (value < 0) *at++ = '-';
-  char text[RH_INT_TEXT_SIZE];
-  size_t length = rh_text_format_int(text, millionths / 1000000);
-  memcpy(at, text, length);
-  at += length;
-  int64_t rest = millionths % 1000000;
-  if (rest != 0) *at++ = '.';
-  for (int64_t unit = 100000; rest > 0; rest %= unit, unit /= 10) *at++ = (char)('0' + (int)(rest / unit));
+  uint64_t whole = millionths / 1000000;
+  size_t count = count_digits(whole);
+  put_digits(at, whole, count);
+  at += count;
+  *at++ = '.';
+  put_digits(at, millionths % 1000000, 6);
+  at += 6;
+  while (at[-1] == '0') at--;  // not past the point: a whole number is not of this kind
   *at = '\0';
-  return true;
+  return (size_t)(at - out);
 }
 
-void rh_text_format_number(char *out, size_t size, double value) {
+size_t rh_text_format_number(char *out, size_t size, double value) {
   assert(size >= 32);
   if (!isfinite(value)) {
-    (void)snprintf(out, size, "%s", isnan(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf");
-    return;
+    const char *name = isnan(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf";
+    return (size_t)snprintf(out, size, "%s", name);
   }
-  if (fabs(value) < 1e15 && value == trunc(value)) {
-    (void)rh_text_format_int(out, (int64_t)value);  // no "-0"
-    return;
+  if (fabs(value) < 1e15 && value == (double)(int64_t)value) return rh_text_format_int(out, (int64_t)value);  // no "-0"
+  size_t length = format_short(out, value);
+  for (int digits = 15; length == 0; digits++) {
+    length = (size_t)snprintf(out, size, "%.*g", digits, value);
+    if (digits < 17 && strtod(out, NULL) != value) length = 0;  // 17 digits tell any two doubles apart
   }
-  if (format_short(out, value)) return;
-  for (int digits = 15; digits <= 17; digits++) {  // 17 digits tell any two doubles apart
-    (void)snprintf(out, size, "%.*g", digits, value);
-    if (strtod(out, NULL) == value) return;
-  }
+  return length;
 }
 
 bool rh_text_copy(char *out, size_t size, const char *text) {

@@ -12,7 +12,9 @@
 
 #define RH_ID_SIZE 48
 
-// "prefix" + 32 random hexadecimal digits (version 4 UUID without hyphens) into `out`. Random bytes come from
+// "prefix" + 32 hexadecimal digits (a version 7 UUID without hyphens) into `out`: 48 bits are the milliseconds since
+// 1970, so that rows in the order of their making are neighbours in an index over their ids, and 74 bits are random, in
+// no order within a millisecond. For names, not for secrets: anyone may read the time. Random bytes come from
 // getrandom(2) in blocks, so an id costs nanoseconds. Any thread.
 void rh_id_make(char out[RH_ID_SIZE], const char *prefix);
 
@@ -23,8 +25,8 @@ void rh_sha256_hex(const void *bytes, size_t length, char out[65]);
 void rh_text_format_bytes(char *out, size_t size, uint64_t bytes);
 
 // The shortest decimal that reads back as the same double; whole numbers without a point ("250", "0.7", "+Inf", "NaN").
-// `out` has at least 32 bytes.
-void rh_text_format_number(char *out, size_t size, double value);
+// `out` has at least 32 bytes. Returns the length without the NUL.
+size_t rh_text_format_number(char *out, size_t size, double value);
 
 // A whole number in decimal, much faster than printf; its length without the NUL.
 #define RH_INT_TEXT_SIZE 24

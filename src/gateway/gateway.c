@@ -23,7 +23,7 @@
 #define REDIS_BACKOFF_MAX_NS (5 * RH_NS_PER_S)
 #define REDIS_PENDING_MAX 4096
 #define BUCKETS_MAX 100000
-#define LEDGER_RING_MAX 8192
+#define LEDGER_RING_MAX 32768  // a disk that stalls for half a second at 50,000 requests a second
 #define LEDGER_FLUSH_NS (RH_NS_PER_S / 2)
 #define VECTOR_MAX 8192  // dimensions of an embedding in the semantic cache
 #define OUTLIER_TICKS 5

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,7 +25,9 @@
 
 #define RING_MIN 16
 #define RING_MAX ((size_t)1 << 20)
-#define END_MAX_S 10  // for the last writes: a stuck disk must not keep the daemon alive
+#define CHUNK_BYTES (RH_LEDGER_CHUNK * sizeof(rh_ledger_record))
+#define CHUNKS_KEPT 2  // of an empty ring; there are places for two at least
+#define END_MAX_S 10   // for the last writes: a stuck disk must not keep the daemon alive
 #define TELL_NS (60 * RH_NS_PER_S)
 
 int64_t rh_ledger_wall_ms(void) {
@@ -71,6 +74,16 @@ static void on_answers(void *ctx, uint32_t epoll_events) {
   deliver(ledger);
 }
 
+// Not malloc, which may keep what is freed: a chunk goes back to the system.
+static rh_ledger_record *new_chunk(void) {
+  void *memory = mmap(NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void free_chunk(rh_ledger_record *chunk) {
+  if (chunk != NULL) (void)munmap(chunk, CHUNK_BYTES);
+}
+
 static void release(rh_ledger *ledger) {
   rh_ledger_writer_free(ledger->writer);
   rh_decision_log_free(ledger->decision_log);
@@ -79,7 +92,8 @@ static void release(rh_ledger *ledger) {
   if (ledger->wake_fd >= 0) close(ledger->wake_fd);
   if (ledger->answer_fd >= 0) close(ledger->answer_fd);
   (void)pthread_mutex_destroy(&ledger->lock);
-  free(ledger->ring);
+  for (size_t i = 0; ledger->chunks != NULL && i < ledger->chunk_count; i++) free_chunk(ledger->chunks[i]);
+  free(ledger->chunks);
   free(ledger->folder);
   free(ledger->decision_path);
   free(ledger);
@@ -103,14 +117,15 @@ static rh_ledger *allocate(const rh_ledger_options *options) {
   if (logs) ledger->decision_path = strdup(options->decision_log);
   ledger->options.folder = ledger->folder;
   ledger->options.decision_log = ledger->decision_path;
-  ledger->ring = calloc(ledger->options.ring_max, sizeof *ledger->ring);
+  ledger->chunk_count = ledger->options.ring_max / RH_LEDGER_CHUNK + 2;  // the first and the last may be used in part
+  ledger->chunks = calloc(ledger->chunk_count, sizeof *ledger->chunks);
   if (logs && ledger->decision_path != NULL) {
     ledger->decision_log = rh_decision_log_new(ledger->decision_path, options->decision_bytes, options->decision_files);
   }
   ledger->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   ledger->answer_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (ledger->folder == NULL || ledger->ring == NULL || (logs && ledger->decision_log == NULL) || ledger->wake_fd < 0 ||
-      ledger->answer_fd < 0) {
+  if (ledger->folder == NULL || ledger->chunks == NULL || (logs && ledger->decision_log == NULL) ||
+      ledger->wake_fd < 0 || ledger->answer_fd < 0) {
     release(ledger);
     return NULL;
   }
@@ -192,19 +207,61 @@ static void count_dropped(rh_ledger *ledger) {
   ledger->told_dropped = dropped;
 }
 
+const rh_ledger_record *rh_ledger_record_at(const rh_ledger *ledger, unsigned long long n) {
+  rh_ledger *shared = (rh_ledger *)(uintptr_t)ledger;  // atomics want no const
+  unsigned long long place = n - atomic_load_explicit(&shared->base, memory_order_relaxed);
+  return &ledger->chunks[place / RH_LEDGER_CHUNK % ledger->chunk_count][place % RH_LEDGER_CHUNK];
+}
+
+// An empty ring begins again at its front and keeps a chunk or two, so that a quiet server touches a few pages and a busy
+// hour leaves nothing behind.
+static void begin_again(rh_ledger *ledger, unsigned long long head) {
+  atomic_store_explicit(&ledger->base, head, memory_order_relaxed);
+  rh_ledger_record *kept[CHUNKS_KEPT] = {NULL};
+  unsigned count = 0;
+  for (; ledger->chunks_reused < ledger->chunks_begun; ledger->chunks_reused++) {
+    rh_ledger_record **chunk = &ledger->chunks[ledger->chunks_reused % ledger->chunk_count];
+    if (count < CHUNKS_KEPT)
+      kept[count++] = *chunk;
+    else
+      free_chunk(*chunk);
+    *chunk = NULL;
+  }
+  memcpy(ledger->chunks, kept, sizeof kept);
+  ledger->chunks_reused = 0;
+  ledger->chunks_begun = count;
+}
+
+// A chunk for what comes: the oldest one that was read to its end, else a new one.
+static bool begin_chunk(rh_ledger *ledger, unsigned long long tail_place) {
+  rh_ledger_record *chunk = NULL;
+  if (ledger->chunks_reused < tail_place / RH_LEDGER_CHUNK) {
+    rh_ledger_record **oldest = &ledger->chunks[ledger->chunks_reused++ % ledger->chunk_count];
+    chunk = *oldest;
+    *oldest = NULL;
+  } else {
+    chunk = new_chunk();
+  }
+  if (chunk == NULL) return false;
+  ledger->chunks[ledger->chunks_begun++ % ledger->chunk_count] = chunk;
+  return true;
+}
+
 void rh_ledger_add(rh_ledger *ledger, const rh_ledger_record *record) {
   size_t max = ledger->options.ring_max;
   unsigned long long head = atomic_load_explicit(&ledger->head, memory_order_relaxed);
-  unsigned long long waiting = head - atomic_load_explicit(&ledger->tail, memory_order_acquire);
+  unsigned long long tail = atomic_load_explicit(&ledger->tail, memory_order_acquire), waiting = head - tail;
   assert(waiting <= max);
-  if (waiting == max) {
+  if (waiting == 0) begin_again(ledger, head);
+  unsigned long long base = atomic_load_explicit(&ledger->base, memory_order_relaxed), place = head - base;
+  bool room = waiting < max;
+  if (room && place / RH_LEDGER_CHUNK == ledger->chunks_begun) room = begin_chunk(ledger, tail - base);
+  if (!room) {
     count_dropped(ledger);
     return;
   }
-  // An empty ring begins again at its front, so that a quiet server touches a few pages of it and not, in time, all.
-  if (waiting == 0) atomic_store_explicit(&ledger->base, head, memory_order_relaxed);
-  unsigned long long base = atomic_load_explicit(&ledger->base, memory_order_relaxed);
-  memcpy(&ledger->ring[(head - base) % max], record, sizeof *record);
+  memcpy(&ledger->chunks[place / RH_LEDGER_CHUNK % ledger->chunk_count][place % RH_LEDGER_CHUNK], record,
+         sizeof *record);
   atomic_store(&ledger->head, head + 1);
   // Either we see that it sleeps, or it sees our record before it goes to sleep: both sides are sequentially consistent.
   bool asleep = atomic_load(&ledger->asleep) && atomic_exchange(&ledger->asleep, false);

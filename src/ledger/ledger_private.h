@@ -14,7 +14,9 @@
 #include "ledger/database.h"
 #include "ledger/ledger.h"
 
-#define RH_LEDGER_BATCH 512                                   // records in one transaction
+#define RH_LEDGER_BATCH 512                                   // records that wait wake the thread before its time
+#define RH_LEDGER_BATCH_MAX 2048                              // records in one transaction
+#define RH_LEDGER_CHUNK 512                                   // records in one allocation
 #define RH_LEDGER_FLUSH_MAX_NS (UINT64_C(800) * 1000 * 1000)  // leaves 200 ms of the promised second for the writing
 #define RH_LEDGER_QUESTIONS_MAX 256                           // that wait
 #define RH_LEDGER_DECISION_WAIT_MAX ((size_t)8 << 20)         // bytes of lines that wait
@@ -55,9 +57,9 @@ typedef struct rh_ledger_writer rh_ledger_writer;
 rh_status rh_ledger_writer_new(const char *folder, rh_ledger_writer **out, rh_error *error) RH_MUST_CHECK;
 void rh_ledger_writer_free(rh_ledger_writer *writer);
 rh_database *rh_ledger_writer_database(rh_ledger_writer *writer);
-// One transaction of `count` records of a ring of `ring_max` from `first` on: all or none.
-rh_status rh_ledger_writer_records(rh_ledger_writer *writer, const rh_ledger_record *ring, size_t ring_max,
-                                   uint64_t first, size_t count, rh_error *error) RH_MUST_CHECK;
+// One transaction of the `count` records from `first` on: all or none.
+rh_status rh_ledger_writer_records(rh_ledger_writer *writer, const rh_ledger *ledger, unsigned long long first,
+                                   size_t count, rh_error *error) RH_MUST_CHECK;
 // retention.c: sums up some of the rows older than `before_ms` by day and removes them; *more: there are others.
 rh_status rh_ledger_retain(rh_database *database, int64_t before_ms, bool *more, rh_error *error) RH_MUST_CHECK;
 
@@ -65,14 +67,17 @@ struct rh_ledger {
   // Both threads, constant.
   rh_ledger_options options;  // its strings are owned by `folder` and `decision_path`
   char *folder, *decision_path;
-  rh_ledger_record *ring;
+  size_t chunk_count;
   int wake_fd, answer_fd;  // eventfds: to the ledger's thread, to the loop
 
   // The ring: records [tail, head). The loop's thread moves head, the ledger's tail.
   atomic_ullong head, tail;
   // The record that stands at the ring's front. Moved by the loop's thread while the ring is empty, before the head: so whoever
-  // has seen a record to read sees the base it was written by.
+  // has seen a record to read sees the base it was written by. The same holds for the chunks: the loop's thread makes,
+  // moves and frees only those that hold no record between tail and head.
   atomic_ullong base;
+  rh_ledger_record *
+      *chunks;  // chunk_count places, NULL = none; record n is in place (n - base) / RH_LEDGER_CHUNK, round and round
   atomic_bool asleep;  // the ledger's thread waits without a time limit
   atomic_bool stop;
   atomic_ullong written, dropped, decisions, decisions_dropped, failures;
@@ -83,6 +88,7 @@ struct rh_ledger {
 
   // The loop's thread.
   rh_loop *loop;
+  unsigned long long chunks_begun, chunks_reused;  // since the base; the difference is how many there are
   rh_watch watch;
   pthread_t thread;
   uint64_t told_dropped;  // of `dropped`, when it was last logged
@@ -108,6 +114,8 @@ rh_status rh_ledger_answer_usage(rh_ledger *ledger, const rh_usage_question *que
                                  rh_error *error) RH_MUST_CHECK;
 
 void rh_ledger_wake(rh_ledger *ledger);  // any thread
+const rh_ledger_record *rh_ledger_record_at(const rh_ledger *ledger,
+                                            unsigned long long n);  // one between tail and head
 int64_t rh_ledger_wall_ms(void);
 
 #endif

@@ -375,6 +375,29 @@ static void test_no_memory_is_told_apart(void **state) {
   assert_in_range(failures, 5, 100);
 }
 
+// Every length and place around the eight bytes that are looked at together.
+static void test_quoting_at_every_length_and_place(void **state) {
+  (void)state;
+  static const char *const odd[] = {"\"", "\\", "\n", "\x7F", "\xC3\xA4", "\xFF"};
+  for (size_t length = 0; length < 40; length++) {
+    char plain[48] = "", out[64];
+    for (size_t i = 0; i < length; i++) plain[i] = (char)('a' + i % 26);
+    assert_true(rh_json_quote(out, plain, length));
+    assert_true(out[0] == '"' && out[length + 1] == '"');
+    assert_memory_equal(out + 1, plain, length);
+    for (size_t at = 0; at < length * 6; at++) {
+      char text[48] = "";
+      const char *what = odd[at % 6];
+      memcpy(text, plain, length);
+      if (at / 6 + strlen(what) > length) continue;
+      memcpy(text + at / 6, what, strlen(what));
+      bool fits = at % 6 == 3 || at % 6 == 4;
+      assert_int_equal(rh_json_quote(out, text, length), fits);
+      if (fits) assert_memory_equal(out + 1, text, length);
+    }
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_values_of_every_type_parse),
@@ -392,6 +415,7 @@ int main(void) {
       cmocka_unit_test(test_writing_too_deep_is_refused),
       cmocka_unit_test(test_the_nearest_word),
       cmocka_unit_test(test_no_memory_is_told_apart),
+      cmocka_unit_test(test_quoting_at_every_length_and_place),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,9 +12,12 @@
 #include <jansson.h>
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -198,6 +201,120 @@ static void test_lines_of_threads_do_not_mix(void **state) {
   assert_int_equal(lines, 400);
 }
 
+static void test_held_lines_wait_and_keep_their_order(void **state) {
+  (void)state;
+  rh_log_setup(ends[1], RH_LOG_INFO, RH_LOG_PLAIN);
+  rh_log_hold();
+  RH_LOG(RH_LOG_INFO, "one", rh_log_int("n", 1));
+  RH_LOG(RH_LOG_INFO, "two", rh_log_int("n", 2));
+  assert_string_equal(written(), "");
+  rh_log_release();
+  const char *both = written();
+  const char *second = strchr(both, '\n') + 1;
+  assert_memory_equal(both + 8, " info  one  n=1\n", 16);
+  assert_string_equal(second + 8, " info  two  n=2\n");
+}
+
+static void log_one(const char *message, rh_log_level level) { rh_log_write(level, message, NULL); }
+
+// The messages of the lines that came, in their order: "one two ".
+static const char *messages(void) {
+  static char out[1 << 16];
+  size_t used = 0;
+  (void)written();
+  for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+    json_t *value = json_loadb(line, (size_t)(end - line), 0, NULL);
+    assert_non_null(value);
+    used += (size_t)snprintf(out + used, sizeof out - used, "%s ", string_of(value, "message"));
+    json_decref(value);
+  }
+  out[used] = '\0';
+  return out;
+}
+
+static void *log_from_a_thread(void *ctx) {
+  (void)ctx;
+  log_one("other", RH_LOG_INFO);
+  return NULL;
+}
+
+static void test_what_takes_held_lines_along(void **state) {
+  (void)state;
+  rh_log_setup(ends[1], RH_LOG_INFO, RH_LOG_JSON);
+  rh_log_hold();
+  log_one("held", RH_LOG_INFO);
+  log_one("grave", RH_LOG_WARN);
+  assert_string_equal(messages(), "held grave ");
+  log_one("held", RH_LOG_INFO);
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, log_from_a_thread, NULL), 0);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  assert_string_equal(messages(), "held other ");
+  log_one("held", RH_LOG_INFO);
+  rh_log_setup(ends[1], RH_LOG_INFO, RH_LOG_JSON);  // goes where it was meant to
+  assert_string_equal(messages(), "held ");
+  rh_log_release();
+  log_one("free", RH_LOG_INFO);
+  assert_string_equal(messages(), "free ");
+}
+
+static void test_many_held_lines_are_written_in_whole_lines(void **state) {
+  (void)state;
+  rh_log_setup(ends[1], RH_LOG_INFO, RH_LOG_JSON);
+  rh_log_hold();
+  static char large[2000];
+  memset(large, 'x', sizeof large - 1);
+  char name[16];
+  char expected[2048] = "";
+  size_t seen = 0;
+  for (int i = 0; i < 200; i++) {
+    (void)snprintf(name, sizeof name, "m%d", i);
+    RH_LOG(RH_LOG_INFO, name, rh_log_str("v", i % 7 == 0 ? large : "v"), rh_log_str("w", i % 50 == 0 ? large : "w"),
+           rh_log_str("x", i % 50 == 0 ? large : "x"));
+    (void)strcat(strcat(expected, name), " ");
+    const char *came = messages();
+    assert_memory_equal(came, expected + seen, strlen(came));
+    seen += strlen(came);
+  }
+  assert_in_range(strlen(expected) - seen, 1, 400);  // some wait, no more than a few thousand bytes
+  rh_log_release();
+  assert_string_equal(messages(), expected + seen);
+}
+
+// What a process that holds a line, and ends like this, has written.
+static void expect_of_child(void (*end)(void), const char *expected) {
+  rh_log_setup(ends[1], RH_LOG_INFO, RH_LOG_JSON);
+  rh_log_hold();
+  log_one("before", RH_LOG_INFO);
+  pid_t child = fork();  // writes it, once
+  assert_true(child >= 0);
+  if (child == 0) {
+    log_one("alone", RH_LOG_INFO);  // no loop of ours runs here: at once
+    rh_log_hold();
+    log_one("last", RH_LOG_INFO);
+    end();
+  }
+  assert_int_equal(waitpid(child, NULL, 0), child);
+  rh_log_release();
+  assert_string_equal(messages(), expected);
+}
+
+static void exit_well(void) { exit(0); }
+
+static void abort_bare(void) {
+  (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+  abort();
+}
+
+static void be_killed(void) { (void)kill(getpid(), SIGKILL); }
+
+static void test_held_lines_outlive_their_process(void **state) {
+  (void)state;
+  expect_of_child(exit_well, "before alone last ");
+  expect_of_child(abort_bare, "before alone last ");
+  expect_of_child(be_killed, "before alone ");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_a_json_line_has_all_fields),
@@ -209,6 +326,10 @@ int main(void) {
       cmocka_unit_test(test_a_line_that_is_too_long_keeps_its_message),
       cmocka_unit_test(test_errno_survives_and_a_dead_log_is_ignored),
       cmocka_unit_test(test_lines_of_threads_do_not_mix),
+      cmocka_unit_test(test_held_lines_wait_and_keep_their_order),
+      cmocka_unit_test(test_what_takes_held_lines_along),
+      cmocka_unit_test(test_many_held_lines_are_written_in_whole_lines),
+      cmocka_unit_test(test_held_lines_outlive_their_process),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/loop.h"
 
 static rh_loop *loop;
@@ -407,6 +408,45 @@ typedef struct item {
   rh_list_node node;
 } item;
 
+typedef struct log_case {
+  rh_timer first, second;
+  int ends[2];
+  char seen[2][512];
+} log_case;
+
+static void log_and_look(void *ctx) {
+  log_case *c = ctx;
+  RH_LOG(RH_LOG_INFO, "from a callback", rh_log_int("n", 1));
+  if (read(c->ends[0], c->seen[0], sizeof c->seen[0] - 1) > 0) return;
+  rh_loop_timer_set(loop, &c->second, RH_NS_PER_MS);
+}
+
+static void look_and_stop(void *ctx) {
+  log_case *c = ctx;
+  assert_true(read(c->ends[0], c->seen[1], sizeof c->seen[1] - 1) > 0);
+  RH_LOG(RH_LOG_INFO, "the last one", rh_log_int("n", 2));
+  rh_loop_stop(loop);
+}
+
+static void test_lines_of_a_turn_are_written_before_it_sleeps(void **state) {
+  (void)state;
+  log_case c = {.seen = {""}};
+  c.first = (rh_timer){.fn = log_and_look, .ctx = &c};
+  c.second = (rh_timer){.fn = look_and_stop, .ctx = &c};
+  assert_int_equal(pipe2(c.ends, O_NONBLOCK), 0);
+  rh_log_setup(c.ends[1], RH_LOG_INFO, RH_LOG_JSON);
+  rh_loop_timer_set(loop, &c.first, 0);
+  run();
+  assert_string_equal(c.seen[0], "");
+  assert_non_null(strstr(c.seen[1], "from a callback"));
+  char rest[512] = "";
+  assert_true(read(c.ends[0], rest, sizeof rest - 1) > 0);
+  assert_non_null(strstr(rest, "the last one"));
+  rh_log_setup(STDERR_FILENO, RH_LOG_INFO, RH_LOG_JSON);
+  close(c.ends[0]);
+  close(c.ends[1]);
+}
+
 static void test_lists(void **state) {
   (void)state;
   rh_list list;
@@ -453,6 +493,7 @@ int main(void) {
       loop_test(test_stop_finishes_the_turn),
       loop_test(test_idle_shortens_the_sleep),
       loop_test(test_idle_may_defer),
+      loop_test(test_lines_of_a_turn_are_written_before_it_sleeps),
       cmocka_unit_test(test_lists),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,7 +31,7 @@ static void test_ids_have_their_shape_and_differ(void **state) {
     assert_int_equal(strlen(ids[i]), 9 + 32);
     assert_memory_equal(ids[i], "chatcmpl-", 9);
     assert_int_equal(strspn(ids[i] + 9, "0123456789abcdef"), 32);
-    assert_int_equal(ids[i][9 + 12], '4');
+    assert_int_equal(ids[i][9 + 12], '7');
     assert_non_null(strchr("89ab", ids[i][9 + 16]));
   }
   qsort(ids, COUNT, RH_ID_SIZE, compare_ids);
@@ -42,6 +42,22 @@ static void test_ids_have_their_shape_and_differ(void **state) {
   assert_int_equal(strlen(id), 32);
   rh_id_make(id, "fifteen-letters");
   assert_int_equal(strlen(id), RH_ID_SIZE - 1);
+}
+
+static void test_ids_are_in_the_order_of_their_time(void **state) {
+  (void)state;
+  char ids[3][RH_ID_SIZE];
+  uint64_t before = rh_clock_wall_ns() / RH_NS_PER_MS;
+  for (int i = 0; i < 3; i++) {
+    rh_id_make(ids[i], "x-");
+    (void)nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+  }
+  uint64_t after = rh_clock_wall_ns() / RH_NS_PER_MS;
+  assert_true(strcmp(ids[0], ids[1]) < 0 && strcmp(ids[1], ids[2]) < 0);
+  char time[13] = "";
+  memcpy(time, ids[1] + 2, 12);
+  unsigned long long made = strtoull(time, NULL, 16);
+  assert_true(made > before && made < after);
 }
 
 static void test_a_forked_child_has_ids_of_its_own(void **state) {
@@ -221,6 +237,7 @@ static void test_clocks(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_ids_have_their_shape_and_differ),
+      cmocka_unit_test(test_ids_are_in_the_order_of_their_time),
       cmocka_unit_test(test_a_forked_child_has_ids_of_its_own),
       cmocka_unit_test(test_sha256_of_the_standards_examples),
       cmocka_unit_test(test_sizes_for_people),

@@ -194,6 +194,37 @@ static void test_a_long_question_reads_in_pieces(void **state) {
   assert_true(ledger_figure(answer, "dropped") == 0);
 }
 
+static bool has_room(void *ctx) {
+  rh_ledger_counts counts;
+  rh_ledger_get_counts(((ledger_fixture *)ctx)->ledger, &counts);
+  return counts.waiting < 300;
+}
+
+// The ring goes round many times without ever being empty, so that its pieces of memory change their places.
+static void test_a_busy_ring_keeps_every_record(void **state) {
+  ledger_fixture *f = *state;
+  rh_ledger_options options = ledger_options(f);
+  options.ring_max = 1500;
+  ledger_start(f, &options);
+  rh_ledger_record record = a_record("");
+  const int count = 20000;
+  for (int i = 0; i < count; i++) {
+    snprintf(record.request_id, sizeof record.request_id, "req_%d", i);
+    record.prompt_tokens = i;
+    rh_ledger_add(f->ledger, &record);
+    if (i % 1100 == 1099) assert_true(rh_run_until(f->loop, has_room, f));
+  }
+  rh_ledger_counts counts;
+  rh_ledger_get_counts(f->ledger, &counts);
+  assert_int_equal(counts.dropped, 0);
+  ledger_end(f);
+  assert_int_equal(ledger_number(f->folder, "SELECT count(DISTINCT request_id) FROM usage"), count);
+  // In the order they came in, each with its own figures.
+  const char *wrong =
+      "SELECT count(*) FROM usage WHERE prompt_tokens <> id - 1 OR request_id <> 'req_' || prompt_tokens";
+  assert_int_equal(ledger_number(f->folder, wrong), 0);
+}
+
 static void test_a_full_ring_counts_what_is_lost(void **state) {
   ledger_fixture *f = *state;
   rh_ledger_options options = ledger_options(f);
@@ -312,6 +343,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_spent_by_key, ledger_make, ledger_clean),
       cmocka_unit_test_setup_teardown(test_old_days_are_summed_up_and_still_told, ledger_make, ledger_clean),
       cmocka_unit_test_setup_teardown(test_a_long_question_reads_in_pieces, ledger_make, ledger_clean),
+      cmocka_unit_test_setup_teardown(test_a_busy_ring_keeps_every_record, ledger_make, ledger_clean),
       cmocka_unit_test_setup_teardown(test_a_full_ring_counts_what_is_lost, ledger_make, ledger_clean),
       cmocka_unit_test_setup_teardown(test_nan_does_not_stop_a_batch, ledger_make, ledger_clean),
       cmocka_unit_test_setup_teardown(test_forgotten_and_unanswered_questions, ledger_make, ledger_clean),
