@@ -2,7 +2,8 @@
 //
 // route_speed [ROUNDS]: microseconds of one routing decision with its features, 100 rules of which none or the last holds, 20 members
 // of 6 providers, for prompts of several lengths. Prints one JSON object a line: {"prompt_bytes": n, "strategy": "...", "features_us":
-// {"p50","p99","max"}, "decide_us": {...}, "both_us": {...}}. The target is a p99 of both of at most 20 microseconds.
+// {"p50","p99","max"}, "decide_us": {...}, "both_us": {...}}. The target is a p99 of both of at most 20 microseconds. All features
+// are read, though a decision reads only what it needs.
 //
 // Requests are all different texts, so that no branch predictor learns one by heart; every decision's members carry load.
 #include <stdio.h>

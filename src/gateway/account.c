@@ -82,18 +82,24 @@ static json_t *choice(const rh_finished *finished) {
                    "arm", part ? way->arm : NULL);
 }
 
+static json_t *features_of(const rh_finished *finished) {
+  if (finished->way == NULL) return json_null();
+  rh_features features = finished->way->features;
+  rh_features_read(finished->request, &features, RH_FEATURES_ALL);
+  return rh_features_json(&features);
+}
+
 static void log_decision(rh_gateway *gateway, const rh_finished *finished) {
   const rh_work_facts *facts = finished->facts;
-  json_t *line =
-      json_pack("{s:I,s:s,s:o,s:o,s:o,s:{s:s,s:s?,s:s?,s:s?,s:i,s:s?,s:f,s:f,s:f,s:f,s:I,s:I},s:b}", "time_ms",
-                (json_int_t)finished->wall_ms, "request_id", finished->request->id, "who", who(finished), "features",
-                finished->way != NULL ? rh_features_json(&finished->way->features) : json_null(), "choice",
-                choice(finished), "outcome", "status", finished->outcome, "provider", finished->provider, "model",
-                finished->model, "cache", finished->cache, "attempts", facts != NULL ? (int)facts->attempts : 0,
-                "fallback", facts != NULL ? facts->fallback : NULL, "latency_ms", finished->latency_ms,
-                "first_token_ms", finished->first_token_ms, "cost_usd", finished->cost_usd, "confidence",
-                facts != NULL ? facts->confidence : 0.0, "prompt_tokens", (json_int_t)finished->usage.prompt_tokens,
-                "completion_tokens", (json_int_t)finished->usage.completion_tokens, "shadow", (int)finished->shadow);
+  json_t *line = json_pack(
+      "{s:I,s:s,s:o,s:o,s:o,s:{s:s,s:s?,s:s?,s:s?,s:i,s:s?,s:f,s:f,s:f,s:f,s:I,s:I},s:b}", "time_ms",
+      (json_int_t)finished->wall_ms, "request_id", finished->request->id, "who", who(finished), "features",
+      features_of(finished), "choice", choice(finished), "outcome", "status", finished->outcome, "provider",
+      finished->provider, "model", finished->model, "cache", finished->cache, "attempts",
+      facts != NULL ? (int)facts->attempts : 0, "fallback", facts != NULL ? facts->fallback : NULL, "latency_ms",
+      finished->latency_ms, "first_token_ms", finished->first_token_ms, "cost_usd", finished->cost_usd, "confidence",
+      facts != NULL ? facts->confidence : 0.0, "prompt_tokens", (json_int_t)finished->usage.prompt_tokens,
+      "completion_tokens", (json_int_t)finished->usage.completion_tokens, "shadow", (int)finished->shadow);
   rh_dynbuf text;
   rh_dynbuf_init(&text, LINE_BYTES_MAX);
   if (line != NULL && rh_json_append_value(&text, line) == RH_OK) {

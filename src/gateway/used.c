@@ -27,7 +27,10 @@ void rh_try_count_part(rh_work *work, rh_work_part *part) {
   int64_t said = rh_tokens_of_bytes(part->attempt_bytes);
   int64_t prompts = (int64_t)work->asked->request.prompt_count;
   rh_usage usage = {.prompt_tokens = part->attempt_prompt};
-  if (usage.prompt_tokens == 0) usage.prompt_tokens = work->way.features.prompt_tokens / (prompts > 0 ? prompts : 1);
+  if (usage.prompt_tokens == 0) {
+    rh_features_read(&work->asked->request, &work->way.features, RH_FEATURES_TEXT);
+    usage.prompt_tokens = work->way.features.prompt_tokens / (prompts > 0 ? prompts : 1);
+  }
   usage.completion_tokens = said > part->attempt_tokens ? said : part->attempt_tokens;
   rh_try_add_usage(work, part, &usage);
 }

@@ -162,9 +162,10 @@ static rh_status find_meaning(rh_gateway *gateway, const rh_caller *caller, cons
 
 // --- the way -------------------------------------------------------------------------------------------------------
 
+// What takes reading is read when it is needed: by a decision, the decision log, or a bill that has to be reckoned.
 static void fill_features(const rh_request *request, const rh_caller *caller, rh_features *out) {
   const char *key = caller->key != NULL ? caller->key->id : NULL;
-  rh_features_extract(request, key, rh_clock_wall_s(), out);
+  rh_features_begin(request, key, rh_clock_wall_s(), out);
   if (caller->key != NULL && caller->key->local_only) out->local_only = true;
 }
 
@@ -182,16 +183,15 @@ static rh_status short_way(const rh_request *request, const rh_caller *caller, c
   out->count = 1;
   out->rule = -1;
   out->confidence = 1;
-  out->features.local_only = request->hints.local_only || request->hints.privacy == RH_PRIVACY_HIGH ||
-                             (caller->key != NULL && caller->key->local_only);
   rh_text_copy(out->reason, sizeof out->reason, means->local.reason);
   return RH_OK;
 }
 
 static void fill_question(rh_gateway *gateway, const rh_request *request, const rh_caller *caller,
-                          const rh_features *features, rh_route_question *out) {
+                          rh_features *features, rh_route_question *out) {
   *out = (rh_route_question){
       .features = features,
+      .request = request,
       .members = gateway->members,
       .member_count = gateway->member_count,
       .prefer_backend = request->prefer_backend,
@@ -340,9 +340,7 @@ rh_status rh_gateway_find_way(rh_gateway *gateway, const rh_request *request, co
   rh_status status = find_meaning(gateway, caller, request->model, &means, error);
   if (status != RH_OK) return status;
   bool plain = means.kind == NAME_LOCAL && !rh_policy_is_set(gateway->config->policy);
-  bool logged = gateway->ledger != NULL && rh_ledger_logs_decisions(gateway->ledger);
-  // On the short way nobody asks for the features but the decision log.
-  if (!plain || logged) fill_features(request, caller, &out->features);
+  fill_features(request, caller, &out->features);
   return plain ? short_way(request, caller, &means, out, error)
                : long_way(gateway, request, caller, &means, request->model, out, error);
 }

@@ -41,19 +41,19 @@ static rh_status wants(const reader *in, const char *path, const json_t *value, 
 static const char *const levels[] = {"low", "medium", "high"};
 
 // One of the subject's words as a bit of the mask. Also the hub's words for tasks.
-static rh_status read_bit(const reader *in, const char *path, const json_t *word, rh_subject subject, uint32_t *mask) {
+static rh_status read_bit(const reader *in, const char *path, const json_t *word, rh_subject subject, uint64_t *mask) {
   const char *tasks[RH_TASK_COUNT];
   int index = 0;
   if (subject == RH_SUBJECT_TASK && json_is_string(word)) {
     rh_task task = rh_task_from_name(json_string_value(word));
-    *mask |= task < RH_TASK_COUNT ? 1u << task : 0;
+    *mask |= task < RH_TASK_COUNT ? UINT64_C(1) << task : 0;
     if (task < RH_TASK_COUNT) return RH_OK;
   }
   for (size_t i = 0; i < RH_TASK_COUNT; i++) tasks[i] = rh_task_name((rh_task)i);
   bool is_task = subject == RH_SUBJECT_TASK;
   rh_status status =
       rh_route_word(is_task ? tasks : levels, is_task ? RH_TASK_COUNT : 3, path, word, &index, in->error);
-  if (status == RH_OK) *mask |= 1u << (is_task ? index : index + 1);
+  if (status == RH_OK) *mask |= UINT64_C(1) << (is_task ? index : index + 1);
   return status;
 }
 
@@ -66,14 +66,16 @@ static rh_status read_mask(reader *in, const char *path, const json_t *value, rh
   (void)full_path(in, path, full);
   rh_status status = RH_OK;
   for (size_t i = 0; status == RH_OK && i < values; i++)
-    status = read_bit(in, full, json_is_array(value) ? json_array_get(value, i) : value, subject, &out->as.mask);
+    status = read_bit(in, full, json_is_array(value) ? json_array_get(value, i) : value, subject, &out->mask);
   return status;
 }
 
 static rh_status read_bool(reader *in, const char *path, const json_t *value, rh_subject subject, rh_test *out) {
   char full[PATH_MAX_BYTES];
-  *out = (rh_test){.kind = RH_TEST_BOOL, .subject = subject, .path = path};
-  return rh_route_bool(full_path(in, path, full), value, &out->as.flag, in->error);
+  bool wanted = false;
+  rh_status status = rh_route_bool(full_path(in, path, full), value, &wanted, in->error);
+  *out = (rh_test){.kind = RH_TEST_MASK, .subject = subject, .path = path, .mask = UINT64_C(1) << wanted};
+  return status;
 }
 
 // A number, or {"min","max"}, both included.
@@ -117,13 +119,22 @@ static rh_status read_tools(reader *in, const char *path, const json_t *value, r
 
 static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
 
+// Of the facts' bits, those that a text has that is the word, or begins as it.
+static uint64_t bits_of_word(const char *word, bool prefix) {
+  if (prefix && word[0] == '\0') return ~RH_TEXT_BITS_WHOLE;
+  return rh_text_bits(word) & (prefix ? ~RH_TEXT_BITS_WHOLE : RH_TEXT_BITS_WHOLE);
+}
+
 // A word or an array of them; '*' at a word's end stands for any ending.
 static rh_status read_words(reader *in, const char *path, const json_t *value, rh_subject subject, rh_test *out) {
   size_t count = json_is_array(value) ? json_array_size(value) : 1;
   if (count == 0 || count > RH_CONDITION_WORDS_MAX) return wants(in, path, value, "a word, or an array of 1 to 4096");
-  rh_words words = {.exact = rh_arena_alloc_array(in->arena, count, sizeof(char *)),
-                    .prefixes = rh_arena_alloc_array(in->arena, count, sizeof(char *))};
-  if (words.exact == NULL || words.prefixes == NULL) return rh_route_no_memory(in->error);
+  rh_words *words = rh_arena_alloc(in->arena, sizeof *words);
+  if (words == NULL) return rh_route_no_memory(in->error);
+  *words = (rh_words){.exact = rh_arena_alloc_array(in->arena, count, sizeof(char *)),
+                      .prefixes = rh_arena_alloc_array(in->arena, count, sizeof(char *))};
+  if (words->exact == NULL || words->prefixes == NULL) return rh_route_no_memory(in->error);
+  *out = (rh_test){.kind = RH_TEST_WORDS, .subject = subject, .path = path, .as.words = words};
   for (size_t i = 0; i < count; i++) {
     const json_t *word = json_is_array(value) ? json_array_get(value, i) : value;
     if (!json_is_string(word)) return wants(in, path, word, "a word or an array of words");
@@ -133,12 +144,12 @@ static rh_status read_words(reader *in, const char *path, const json_t *value, r
     char *copy = rh_arena_strndup(in->arena, text, prefix ? length - 1 : length);
     if (copy == NULL) return rh_route_no_memory(in->error);
     if (prefix)
-      words.prefixes[words.prefix_count++] = copy;
+      words->prefixes[words->prefix_count++] = copy;
     else
-      words.exact[words.exact_count++] = copy;
+      words->exact[words->exact_count++] = copy;
+    out->mask |= bits_of_word(copy, prefix);
   }
-  qsort(words.exact, words.exact_count, sizeof *words.exact, by_text);
-  *out = (rh_test){.kind = RH_TEST_WORDS, .subject = subject, .path = path, .as.words = words};
+  qsort(words->exact, words->exact_count, sizeof *words->exact, by_text);
   return RH_OK;
 }
 
@@ -146,21 +157,23 @@ static rh_status read_one_header(reader *in, const char *path, const char *name,
   static const char *const names[] = {"equals", "prefix", "contains", "exists"};
   char full[PATH_MAX_BYTES];
   (void)full_path(in, path, full);
-  *out = (rh_test){.kind = RH_TEST_HEADER, .path = path};
-  out->as.header.name = rh_arena_strdup(in->arena, name);
+  rh_header_wish *wish = rh_arena_alloc(in->arena, sizeof *wish);
+  if (wish == NULL) return rh_route_no_memory(in->error);
+  *wish = (rh_header_wish){.name = rh_arena_strdup(in->arena, name), .test = RH_HEADER_IS};
+  *out = (rh_test){.kind = RH_TEST_HEADER, .path = path, .as.header = wish};
   if (json_is_object(value) && json_object_size(value) == 1) {
     const char *key = json_object_iter_key(json_object_iter((json_t *)(uintptr_t)value));
     int field = rh_route_field(names, 4, full, key, in->error);
     if (field < 0) return RH_INVALID;
-    out->as.header.test = (rh_header_test)field;
+    wish->test = (rh_header_test)field;
     value = json_object_get(value, key);
   } else if (json_is_object(value)) {
     return wants(in, path, value, "a value, or an object with one of equals, prefix, contains and exists");
   }
-  if (out->as.header.test == RH_HEADER_EXISTS) return rh_route_bool(full, value, &out->as.header.exists, in->error);
+  if (wish->test == RH_HEADER_EXISTS) return rh_route_bool(full, value, &wish->exists, in->error);
   if (!json_is_string(value)) return wants(in, path, value, "a text");
-  out->as.header.text = rh_arena_strdup(in->arena, json_string_value(value));
-  if (out->as.header.name == NULL || out->as.header.text == NULL) return rh_route_no_memory(in->error);
+  wish->text = rh_arena_strdup(in->arena, json_string_value(value));
+  if (wish->name == NULL || wish->text == NULL) return rh_route_no_memory(in->error);
   return RH_OK;
 }
 
@@ -307,6 +320,16 @@ static const struct {
 };
 #define FIELDS (sizeof fields / sizeof *fields)
 
+// Those within it have been marked already.
+static bool reads_text(const rh_test *test) {
+  if (test->kind == RH_TEST_HEADER || test->kind == RH_TEST_TIME) return false;
+  if (test->kind > RH_TEST_NOT) return rh_subject_is_text(test->subject);
+  for (size_t i = 0; i < test->as.list.count; i++) {
+    if (test->as.list.tests[i].reads_text) return true;
+  }
+  return false;
+}
+
 static rh_status read_object(reader *in, const char *path, const json_t *object, rh_test *out) {
   const char *names[FIELDS];
   char full[PATH_MAX_BYTES];
@@ -323,9 +346,12 @@ static rh_status read_object(reader *in, const char *path, const json_t *object,
     if (field < 0) return RH_INVALID;
     const char *own = rh_arena_printf(in->arena, "%s%s%s", path, path[0] != '\0' ? "." : "", fields[field].name);
     if (own == NULL) return rh_route_no_memory(in->error);
-    rh_status status = fields[field].read(in, own, value, fields[field].subject, tests++);
+    rh_status status = fields[field].read(in, own, value, fields[field].subject, tests);
     if (status != RH_OK) return status;
+    tests->reads_text = reads_text(tests);
+    tests++;
   }
+  out->reads_text = reads_text(out);
   if (count == 1) *out = out->as.list.tests[0];  // one step less for every request
   return RH_OK;
 }

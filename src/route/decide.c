@@ -310,8 +310,10 @@ static void plan_strategy(rh_route_work *work, rh_plan *plan) {
 static void plan_auto(rh_route_work *work, rh_plan *plan) {
   const rh_policy *policy = work->policy;
   for (size_t i = 0; i < work->count; i++) work->considered[i] = true;
+  rh_facts facts;
+  if (policy->rule_count > 0) rh_facts_begin(&facts, work->question);
   for (size_t i = 0; i < policy->rule_count; i++) {
-    if (!rh_condition_holds(&policy->rules[i].condition, work->question, NULL)) continue;
+    if (!rh_condition_holds(&policy->rules[i].condition, &facts, NULL)) continue;
     if (!rh_rule_has_members(work, &policy->rules[i])) continue;
     plan_rule(work, plan, i);
     return;

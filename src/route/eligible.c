@@ -28,12 +28,16 @@ void rh_work_begin(rh_route_work *work, rh_policy *policy, const rh_route_questi
   memset(work->scores, 0, count * sizeof *work->scores);
 }
 
+static bool is_too_long(const rh_route_question *question, const rh_route_member *member) {
+  if (member->context <= 0) return false;
+  const rh_features *features = rh_question_features(question, RH_FEATURES_TEXT);
+  return (double)features->prompt_tokens * ESTIMATE_SLACK > (double)member->context;
+}
+
 static rh_out check(const rh_route_question *question, const rh_route_member *member, bool stays) {
   if (stays && !member->local) return RH_OUT_REMOTE;
   if ((question->needs & ~member->abilities) != 0) return RH_OUT_ABILITY;
-  bool too_long =
-      member->context > 0 && (double)question->features->prompt_tokens * ESTIMATE_SLACK > (double)member->context;
-  if (too_long && question->pinned == NULL) return RH_OUT_CONTEXT;
+  if (question->pinned == NULL && is_too_long(question, member)) return RH_OUT_CONTEXT;
   return member->available ? RH_OUT_NOT : RH_OUT_UNAVAILABLE;
 }
 

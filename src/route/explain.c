@@ -53,11 +53,13 @@ json_t *rh_features_json(const rh_features *features) {
 
 static json_t *rules_json(const rh_route_work *work, const rh_plan *plan) {
   json_t *out = json_array();
+  rh_facts facts;
+  rh_facts_begin(&facts, work->question);
   for (size_t i = 0; i < work->policy->rule_count; i++) {
     const rh_rule *rule = &work->policy->rules[i];
     const rh_test *failed = NULL;
     json_t *one = json_object();
-    bool holds = rh_condition_holds(&rule->condition, work->question, &failed);
+    bool holds = rh_condition_holds(&rule->condition, &facts, &failed);
     set(one, "index", json_integer((json_int_t)i));
     if (rule->name != NULL) set_text(one, "name", rule->name);
     set_text(one, "reason", rule->reason);
@@ -133,6 +135,7 @@ json_t *rh_route_explain(rh_policy *policy, const rh_route_question *question) {
   rh_route_work work;
   rh_plan plan;
   rh_error error = {0};
+  (void)rh_question_features(question, RH_FEATURES_ALL);
   rh_work_begin(&work, policy, question);
   work.dry = true;
   rh_status status = rh_work_plan(&work, &plan, &error);

@@ -7,6 +7,7 @@
 // However long a prompt is, only so much of it is read: HEAD_BYTES of the beginning and TAIL_BYTES of the end of the user's last
 // message, and REST_BYTES of everything else, the newest first. What is not read is taken to have as many tokens a byte. Language,
 // questions and constraints are the last message's own, not those of the instructions before it.
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 #include <time.h>
@@ -17,6 +18,7 @@
 #define HEAD_BYTES 1024u
 #define TAIL_BYTES 1024u
 #define REST_BYTES 1024u
+static_assert(HEAD_BYTES + TAIL_BYTES <= RH_SCAN_BYTES_MAX && REST_BYTES <= RH_SCAN_BYTES_MAX, "one text, one scan");
 #define HASHED_BYTES 1024u       // of a message, for the session's hash
 #define MESSAGE_TOKENS 4         // what a chat template puts around a message
 #define IMAGE_TOKENS 800         // a picture of usual size; providers count 85 to 1600
@@ -186,18 +188,29 @@ static uint64_t session_hash(const rh_request *request) {
   return hash | 1;
 }
 
-static void read_clock(int64_t wall_s, rh_features *out) {
-  time_t time = (time_t)wall_s;
+static void read_clock(rh_features *out) {
+  time_t time = (time_t)out->wall_s;
   struct tm local = {0};
   if (localtime_r(&time, &local) == NULL) return;
   out->minute_of_day = local.tm_hour * 60 + local.tm_min;
   out->weekday = local.tm_wday;
 }
 
-void rh_features_extract(const rh_request *request, const char *key, int64_t wall_s, rh_features *out) {
+static void read_text(const rh_request *request, rh_features *out) {
   rh_scan last = {0};
   double last_tokens = 0;
+  read_all(request, out, &last, &last_tokens);
+  out->complexity = rh_complexity_of(&last, last_tokens, out);
+  apply_word(request->hints.complexity, out);
+  if (!rh_task_generates(request->task)) return;
+  bool given = (request->generate.given & RH_GIVEN_MAX_TOKENS) != 0 && request->generate.max_tokens > 0;
+  int64_t guess = ANSWER_TOKENS_LEAST + (int64_t)(out->complexity * ANSWER_TOKENS_MORE);
+  out->answer_tokens = given ? request->generate.max_tokens : guess;
+}
+
+void rh_features_begin(const rh_request *request, const char *key, int64_t wall_s, rh_features *out) {
   *out = (rh_features){
+      .wall_s = wall_s,
       .task = request->task,
       .tools = request->extras != NULL ? (int64_t)request->extras->tool_count : 0,
       .has_tools = (request->needs & RH_NEEDS_TOOLS) != 0,
@@ -213,14 +226,17 @@ void rh_features_extract(const rh_request *request, const char *key, int64_t wal
       .model = request->model,
   };
   if (out->tools > 0) out->has_tools = true;
-  read_all(request, out, &last, &last_tokens);
-  out->complexity = rh_complexity_of(&last, last_tokens, out);
-  apply_word(request->hints.complexity, out);
-  if (rh_task_generates(request->task)) {
-    bool given = (request->generate.given & RH_GIVEN_MAX_TOKENS) != 0 && request->generate.max_tokens > 0;
-    int64_t guess = ANSWER_TOKENS_LEAST + (int64_t)(out->complexity * ANSWER_TOKENS_MORE);
-    out->answer_tokens = given ? request->generate.max_tokens : guess;
-  }
-  out->session_hash = session_hash(request);
-  read_clock(wall_s, out);
+}
+
+void rh_features_read(const rh_request *request, rh_features *features, unsigned parts) {
+  unsigned missing = parts & ~features->read;
+  if ((missing & RH_FEATURES_TEXT) != 0) read_text(request, features);
+  if ((missing & RH_FEATURES_CLOCK) != 0) read_clock(features);
+  if ((missing & RH_FEATURES_SESSION) != 0) features->session_hash = session_hash(request);
+  features->read |= parts;
+}
+
+void rh_features_extract(const rh_request *request, const char *key, int64_t wall_s, rh_features *out) {
+  rh_features_begin(request, key, wall_s, out);
+  rh_features_read(request, out, RH_FEATURES_ALL);
 }

@@ -2,60 +2,81 @@
 //
 // Purpose: whether a condition holds for a request. No allocation; the depth is bounded by the parser.
 // Data owned: none. Threads: any.
+//
+// Tests compare facts, which are made once for a decision: a hundred rules ask the same few things over and over. What only the
+// prompt's text tells is read when a condition cannot be answered without it.
+#include <assert.h>
 #include <string.h>
-#include <strings.h>
 
 #include "route/internal.h"
 
-static uint32_t bit_of(const rh_features *features, rh_subject subject) {
-  switch (subject) {
-    case RH_SUBJECT_PRIVACY: return 1u << features->privacy;
-    case RH_SUBJECT_LEVEL: return 1u << features->level;
-    default: return 1u << features->task;
-  }
+// --- facts ---------------------------------------------------------------------------------------------------------
+
+#define BIT(n) (UINT64_C(1) << (n))
+#define TEXT_SUBJECTS                                                                                        \
+  (BIT(RH_SUBJECT_LEVEL) | BIT(RH_SUBJECT_COMPLEXITY) | BIT(RH_SUBJECT_PROMPT_TOKENS) |                      \
+   BIT(RH_SUBJECT_ANSWER_TOKENS) | BIT(RH_SUBJECT_TURNS) | BIT(RH_SUBJECT_MESSAGES) | BIT(RH_SUBJECT_CODE) | \
+   BIT(RH_SUBJECT_MATH) | BIT(RH_SUBJECT_HAS_CODE) | BIT(RH_SUBJECT_HAS_MATH) | BIT(RH_SUBJECT_HAS_IMAGES) | \
+   BIT(RH_SUBJECT_LANGUAGE))
+
+bool rh_subject_is_text(rh_subject subject) { return (TEXT_SUBJECTS >> subject & 1) != 0; }
+
+uint64_t rh_text_bits(const char *text) {
+  uint64_t hash = rh_route_hash(0, text, strlen(text));
+  return BIT(hash & 31) | BIT(32 + ((unsigned char)text[0] & 31));
 }
 
-static bool flag_of(const rh_features *features, rh_subject subject) {
-  switch (subject) {
-    case RH_SUBJECT_LOCAL_ONLY: return features->local_only;
-    case RH_SUBJECT_HAS_TOOLS: return features->has_tools;
-    case RH_SUBJECT_HAS_CODE: return features->has_code;
-    case RH_SUBJECT_HAS_MATH: return features->has_math;
-    case RH_SUBJECT_HAS_IMAGES: return features->has_images;
-    case RH_SUBJECT_STREAM: return features->stream;
-    default: return features->wants_json;
-  }
-}
-
-static double number_of(const rh_features *features, rh_subject subject) {
-  switch (subject) {
-    case RH_SUBJECT_COMPLEXITY: return features->complexity;
-    case RH_SUBJECT_PROMPT_TOKENS: return (double)features->prompt_tokens;
-    case RH_SUBJECT_ANSWER_TOKENS: return (double)features->answer_tokens;
-    case RH_SUBJECT_TURNS: return (double)features->turns;
-    case RH_SUBJECT_MESSAGES: return (double)features->messages;
-    case RH_SUBJECT_TOOLS: return (double)features->tools;
-    case RH_SUBJECT_CODE: return features->code;
-    default: return features->math;
-  }
-}
-
-static const char *text_of(const rh_features *features, rh_subject subject) {
-  switch (subject) {
-    case RH_SUBJECT_AGENT: return features->agent_type;
-    case RH_SUBJECT_LANGUAGE: return features->language;
-    case RH_SUBJECT_KEY: return features->key;
-    case RH_SUBJECT_MODEL: return features->model;
-    case RH_SUBJECT_USER: return features->user;
-    default: return features->session;
-  }
-}
-
-// What nobody said is "" and matches "" and "*" alone.
-static bool is_one_of(const rh_words *words, const char *text) {
+// What nobody said is "".
+static rh_fact fact_of_text(const char *text) {
   if (text == NULL) text = "";
-  if (words->exact_count == 1 && words->prefix_count == 0)  // the usual rule
-    return text[0] == words->exact[0][0] && strcmp(text, words->exact[0]) == 0;
+  return (rh_fact){.bits = rh_text_bits(text), .text = text};
+}
+
+static rh_fact fact_of_number(int64_t number) { return (rh_fact){.number = (double)number}; }
+
+static void make_text_facts(rh_facts *facts) {
+  const rh_features *features = rh_question_features(facts->question, RH_FEATURES_TEXT);
+  rh_fact *of = facts->of;
+  of[RH_SUBJECT_LEVEL].bits = BIT(features->level);
+  of[RH_SUBJECT_COMPLEXITY].number = features->complexity;
+  of[RH_SUBJECT_PROMPT_TOKENS] = fact_of_number(features->prompt_tokens);
+  of[RH_SUBJECT_ANSWER_TOKENS] = fact_of_number(features->answer_tokens);
+  of[RH_SUBJECT_TURNS] = fact_of_number(features->turns);
+  of[RH_SUBJECT_MESSAGES] = fact_of_number(features->messages);
+  of[RH_SUBJECT_CODE].number = features->code;
+  of[RH_SUBJECT_MATH].number = features->math;
+  of[RH_SUBJECT_HAS_CODE].bits = BIT(features->has_code);
+  of[RH_SUBJECT_HAS_MATH].bits = BIT(features->has_math);
+  of[RH_SUBJECT_HAS_IMAGES].bits = BIT(features->has_images);
+  of[RH_SUBJECT_LANGUAGE] = fact_of_text(features->language);
+  facts->whole = true;
+}
+
+void rh_facts_begin(rh_facts *facts, const rh_route_question *question) {
+  const rh_features *features = question->features;
+  rh_fact *of = facts->of;
+  facts->question = question;
+  facts->whole = false;
+  of[RH_SUBJECT_PRIVACY].bits = BIT(features->privacy);
+  of[RH_SUBJECT_LOCAL_ONLY].bits = BIT(features->local_only);
+  of[RH_SUBJECT_TASK].bits = BIT(features->task);
+  of[RH_SUBJECT_TOOLS] = fact_of_number(features->tools);
+  of[RH_SUBJECT_HAS_TOOLS].bits = BIT(features->has_tools);
+  of[RH_SUBJECT_STREAM].bits = BIT(features->stream);
+  of[RH_SUBJECT_JSON].bits = BIT(features->wants_json);
+  of[RH_SUBJECT_AGENT] = fact_of_text(features->agent_type);
+  of[RH_SUBJECT_KEY] = fact_of_text(features->key);
+  of[RH_SUBJECT_MODEL] = fact_of_text(features->model);
+  of[RH_SUBJECT_USER] = fact_of_text(features->user);
+  of[RH_SUBJECT_SESSION] = fact_of_text(features->session);
+  bool known = question->request == NULL || (features->read & RH_FEATURES_TEXT) != 0;
+  if (known) make_text_facts(facts);
+}
+
+// --- tests ---------------------------------------------------------------------------------------------------------
+
+// What nobody said matches "" and "*" alone.
+static bool is_one_of(const rh_words *words, const char *text) {
   size_t low = 0;
   for (size_t high = words->exact_count; low < high;) {
     size_t middle = low + (high - low) / 2;
@@ -73,15 +94,14 @@ static bool is_one_of(const rh_words *words, const char *text) {
   return false;
 }
 
-static bool header_holds(const rh_test *test, const rh_route_question *question) {
-  const char *value = question->header == NULL ? NULL : question->header(question->header_ctx, test->as.header.name);
-  if (test->as.header.test == RH_HEADER_EXISTS) return (value != NULL) == test->as.header.exists;
+static bool header_holds(const rh_header_wish *wish, const rh_route_question *question) {
+  const char *value = question->header == NULL ? NULL : question->header(question->header_ctx, wish->name);
+  if (wish->test == RH_HEADER_EXISTS) return (value != NULL) == wish->exists;
   if (value == NULL) return false;
-  const char *text = test->as.header.text;
-  switch (test->as.header.test) {
-    case RH_HEADER_PREFIX: return strncmp(value, text, strlen(text)) == 0;
-    case RH_HEADER_CONTAINS: return strstr(value, text) != NULL;
-    default: return strcmp(value, text) == 0;
+  switch (wish->test) {
+    case RH_HEADER_PREFIX: return strncmp(value, wish->text, strlen(wish->text)) == 0;
+    case RH_HEADER_CONTAINS: return strstr(value, wish->text) != NULL;
+    default: return strcmp(value, wish->text) == 0;
   }
 }
 
@@ -96,43 +116,71 @@ static bool time_holds(const rh_test *test, const rh_features *features) {
   return now < to && (test->as.time.days >> (today + 6) % 7 & 1) != 0;
 }
 
-static bool leaf_holds(const rh_test *test, const rh_route_question *question) {
-  const rh_features *features = question->features;
+// Those that take more than a comparison.
+static bool other_holds(const rh_test *test, rh_facts *facts) {
   switch (test->kind) {
-    case RH_TEST_MASK: return (test->as.mask & bit_of(features, test->subject)) != 0;
-    case RH_TEST_BOOL: return flag_of(features, test->subject) == test->as.flag;
-    case RH_TEST_RANGE: {
-      double number = number_of(features, test->subject);
-      return number >= test->as.range.min && number <= test->as.range.max;
-    }
-    case RH_TEST_WORDS: return is_one_of(&test->as.words, text_of(features, test->subject));
-    case RH_TEST_HEADER: return header_holds(test, question);
-    default: return time_holds(test, features);
+    case RH_TEST_WORDS: return is_one_of(test->as.words, facts->of[test->subject].text);
+    case RH_TEST_HEADER: return header_holds(test->as.header, facts->question);
+    default: return time_holds(test, rh_question_features(facts->question, RH_FEATURES_CLOCK));
   }
 }
 
-bool rh_condition_holds(const rh_test *condition, const rh_route_question *question, const rh_test **failed) {
-  bool holds = true;
-  switch (condition->kind) {
-    case RH_TEST_ALL:
-      for (size_t i = 0; i < condition->as.list.count; i++) {
-        const rh_test *test = &condition->as.list.tests[i];
-        if (test->kind <= RH_TEST_NOT ? rh_condition_holds(test, question, failed) : leaf_holds(test, question))
-          continue;
-        if (failed != NULL && test->kind > RH_TEST_NOT) *failed = test;
-        return false;
-      }
-      return true;
-    case RH_TEST_ANY:
-      holds = false;
-      for (size_t i = 0; !holds && i < condition->as.list.count; i++) {
-        const rh_test *test = &condition->as.list.tests[i];
-        holds = test->kind <= RH_TEST_NOT ? rh_condition_holds(test, question, NULL) : leaf_holds(test, question);
-      }
-      break;
-    case RH_TEST_NOT: holds = !rh_condition_holds(condition->as.list.tests, question, NULL); break;
-    default: holds = leaf_holds(condition, question); break;
+static inline bool leaf_holds(const rh_test *test, rh_facts *facts) {
+  const rh_fact *fact = &facts->of[test->subject];
+  if (test->kind == RH_TEST_RANGE) return fact->number >= test->as.range.min && fact->number <= test->as.range.max;
+  if (test->kind == RH_TEST_MASK) return (test->mask & fact->bits) != 0;
+  // Nearly all words are refused here.
+  if (test->kind == RH_TEST_WORDS && (test->mask & fact->bits) == 0) return false;
+  return other_holds(test, facts);
+}
+
+static inline bool holds(const rh_test *test, rh_facts *facts, const rh_test **failed) {
+  return test->kind <= RH_TEST_NOT ? rh_condition_holds(test, facts, failed) : leaf_holds(test, facts);
+}
+
+// Does a test that needs no text answer the condition? If none does, the text is read.
+static bool is_answered_without_text(const rh_test *condition, rh_facts *facts, bool *held) {
+  if (condition->kind == RH_TEST_NOT && condition->as.list.tests->kind <= RH_TEST_NOT) {
+    *held = !rh_condition_holds(condition->as.list.tests, facts, NULL);
+    return true;
   }
-  if (!holds && failed != NULL) *failed = condition;
-  return holds;
+  bool is_list = condition->kind == RH_TEST_ALL || condition->kind == RH_TEST_ANY;
+  for (size_t i = 0; is_list && i < condition->as.list.count; i++) {
+    const rh_test *test = &condition->as.list.tests[i];
+    *held = condition->kind == RH_TEST_ANY;
+    if (!test->reads_text && holds(test, facts, NULL) == *held) return true;
+  }
+  if (!facts->whole) make_text_facts(facts);
+  return false;
+}
+
+static bool all_hold(const rh_test *list, rh_facts *facts, const rh_test **failed) {
+  for (size_t i = 0; i < list->as.list.count; i++) {
+    const rh_test *test = &list->as.list.tests[i];
+    if (holds(test, facts, failed)) continue;
+    if (failed != NULL && test->kind > RH_TEST_NOT) *failed = test;
+    return false;
+  }
+  return true;
+}
+
+static bool any_holds(const rh_test *list, rh_facts *facts) {
+  for (size_t i = 0; i < list->as.list.count; i++) {
+    if (holds(&list->as.list.tests[i], facts, NULL)) return true;
+  }
+  return false;
+}
+
+bool rh_condition_holds(const rh_test *condition, rh_facts *facts, const rh_test **failed) {
+  bool held = false;
+  assert(failed == NULL || facts->whole);  // which test fails first must not depend on what was read
+  if (!facts->whole && condition->reads_text && is_answered_without_text(condition, facts, &held)) return held;
+  switch (condition->kind) {
+    case RH_TEST_ALL: return all_hold(condition, facts, failed);
+    case RH_TEST_ANY: held = any_holds(condition, facts); break;
+    case RH_TEST_NOT: held = !holds(condition->as.list.tests, facts, NULL); break;
+    default: held = leaf_holds(condition, facts); break;
+  }
+  if (!held && failed != NULL) *failed = condition;
+  return held;
 }

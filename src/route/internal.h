@@ -38,8 +38,7 @@ typedef enum rh_test_kind {
   RH_TEST_ALL,
   RH_TEST_ANY,
   RH_TEST_NOT,
-  RH_TEST_MASK,   // a small number is one of a set
-  RH_TEST_BOOL,   // a flag is as wanted
+  RH_TEST_MASK,   // a small number or a flag is one of a set
   RH_TEST_RANGE,  // a number lies within
   RH_TEST_WORDS,  // a string is one of a list, or begins as one of it
   RH_TEST_HEADER,
@@ -71,6 +70,7 @@ typedef enum rh_subject {  // what a test looks at
   RH_SUBJECT_MODEL,
   RH_SUBJECT_USER,
   RH_SUBJECT_SESSION,
+  RH_SUBJECT_COUNT
 } rh_subject;
 
 typedef enum rh_header_test { RH_HEADER_IS, RH_HEADER_PREFIX, RH_HEADER_CONTAINS, RH_HEADER_EXISTS } rh_header_test;
@@ -82,26 +82,29 @@ typedef struct rh_words {
   size_t prefix_count;
 } rh_words;
 
+typedef struct rh_header_wish {
+  const char *name, *text;
+  rh_header_test test;
+  bool exists;
+} rh_header_wish;
+
+// Small, for a decision walks through those of all rules.
 typedef struct rh_test {
   rh_test_kind kind;
   rh_subject subject;
   const char *path;  // within the condition: "any[1].key"
+  uint64_t mask;     // no bit in common with the fact's: it does not hold. Of MASK and WORDS
+  bool reads_text;   // it, or one within it, looks at what only reading the prompt tells
   union {
     struct {
       const struct rh_test *tests;
       size_t count;
     } list;
-    uint32_t mask;
-    bool flag;
     struct {
       double min, max;
     } range;
-    rh_words words;
-    struct {
-      const char *name, *text;
-      rh_header_test test;
-      bool exists;
-    } header;
+    const rh_words *words;
+    const rh_header_wish *header;
     struct {
       int from, to;  // minutes; equal = the whole day
       uint32_t days;
@@ -111,8 +114,27 @@ typedef struct rh_test {
 
 rh_status rh_condition_parse(rh_arena *arena, const char *path, const json_t *condition, rh_test *out,
                              rh_error *error) RH_MUST_CHECK;
+
+// What tests look at, by subject, in the form in which they compare it. Made once for a decision.
+typedef struct rh_fact {
+  uint64_t bits;  // the only one of a small number; of a text those of rh_text_bits
+  double number;
+  const char *text;
+} rh_fact;
+typedef struct rh_facts {
+  const rh_route_question *question;
+  bool whole;  // what the prompt's text tells is among them
+  rh_fact of[RH_SUBJECT_COUNT];
+} rh_facts;
+
+void rh_facts_begin(rh_facts *facts, const rh_route_question *question);
+bool rh_subject_is_text(rh_subject subject);  // reading the prompt tells it
+// Two bits: one of a hash of all of it in the lower half, one of its first byte in the upper one. Two texts without one in common
+// are not the same, and the one does not begin as the other.
+uint64_t rh_text_bits(const char *text);
+#define RH_TEXT_BITS_WHOLE UINT64_C(0xffffffff)
 // `failed`: the first test that did not hold; may be NULL.
-bool rh_condition_holds(const rh_test *condition, const rh_route_question *question, const rh_test **failed);
+bool rh_condition_holds(const rh_test *condition, rh_facts *facts, const rh_test **failed);
 
 // --- the policy ----------------------------------------------------------------------------------------------------
 
@@ -212,6 +234,12 @@ rh_status rh_group_parse(rh_policy *policy, const char *path, const json_t *valu
 rh_status rh_strategy_parse(const char *path, const json_t *value, rh_strategy *out, rh_error *error) RH_MUST_CHECK;
 rh_status rh_stickiness_parse(const char *path, const json_t *value, rh_stickiness *out, rh_error *error) RH_MUST_CHECK;
 const rh_group *rh_policy_group(const rh_policy *policy, const char *name);
+
+// The question's features, with these parts (RH_FEATURES_) of them read.
+static inline const rh_features *rh_question_features(const rh_route_question *question, unsigned parts) {
+  if (question->request != NULL) rh_features_read(question->request, question->features, parts);
+  return question->features;
+}
 
 // --- deciding ------------------------------------------------------------------------------------------------------
 

@@ -49,6 +49,7 @@ static bool is_before(const rh_route_work *work, uint16_t a, uint16_t b) {
 static void take_turns(rh_route_work *work, const rh_ranking *ranking) {
   rh_policy *policy = work->policy;
   double total = 0;
+  uint64_t keys[RH_ROUTE_MEMBERS_MAX];
   if (policy->turns_used + work->candidates > RH_TURNS * 3 / 4) {
     memset(policy->turns, 0, RH_TURNS * sizeof *policy->turns);
     policy->turns_used = 0;
@@ -56,7 +57,8 @@ static void take_turns(rh_route_work *work, const rh_ranking *ranking) {
   for (size_t i = 0; i < work->candidates; i++) {
     const rh_route_member *member = member_of(work, i);
     double weight = rh_score_weight(policy, ranking->group, member);
-    double current = turn_of(policy, identity(ranking->scope, member) | 1)->current + weight;
+    keys[i] = identity(ranking->scope, member) | 1;
+    double current = turn_of(policy, keys[i])->current + weight;
     total += weight;
     work->scores[work->order[i]] = (rh_route_score){current, weight};
   }
@@ -67,10 +69,9 @@ static void take_turns(rh_route_work *work, const rh_ranking *ranking) {
     if (is_before(work, work->order[i], work->order[best])) best = i;
   }
   for (size_t i = 0; i < work->candidates; i++) {
-    uint64_t key = identity(ranking->scope, member_of(work, i)) | 1;
-    rh_turn *turn = turn_of(policy, key);
+    rh_turn *turn = turn_of(policy, keys[i]);
     policy->turns_used += turn->key == 0;
-    turn->key = key;
+    turn->key = keys[i];
     // A member that is out for long must not come back with turns saved up, nor pay for others for ever.
     double current = work->scores[work->order[i]].first - (i == best ? total : 0);
     turn->current = fmin(fmax(current, -total), total);
@@ -131,7 +132,8 @@ static uint64_t session_of(const rh_route_work *work, rh_stickiness sticky) {
   const rh_features *features = work->question->features;
   if (sticky == RH_STICKY_OFF) return 0;
   bool named = features->session != NULL && features->session[0] != '\0';
-  return sticky == RH_STICKY_BY_PREFIX || named ? features->session_hash : 0;
+  if (sticky != RH_STICKY_BY_PREFIX && !named) return 0;
+  return rh_question_features(work->question, RH_FEATURES_SESSION)->session_hash;
 }
 
 // Is a member good enough for a session to stay with it?
@@ -215,8 +217,11 @@ rh_ranked rh_work_rank(rh_route_work *work, const rh_ranking *ranking) {
   }
   uint64_t session = session_of(work, ranking->sticky);
   bool turns = ranking->strategy == RH_STRATEGY_ROUND_ROBIN;
-  if (!turns)
+  bool alone = work->candidates == 1 && !work->dry;  // nobody to compare it with
+  if (!turns && !alone)
     rh_score_candidates(work, ranking);
+  else if (!turns)
+    work->scores[work->order[0]] = (rh_route_score){0};
   else if (session == 0)
     take_turns(work, ranking);
   else

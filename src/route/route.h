@@ -20,8 +20,18 @@
 
 typedef enum rh_level { RH_LEVEL_UNSET, RH_LEVEL_LOW, RH_LEVEL_MEDIUM, RH_LEVEL_HIGH } rh_level;
 
+// Parts of the features that cost time. Decisions read what they need.
+enum {
+  RH_FEATURES_TEXT = 1 << 0,     // all but the other parts' and what the request says of itself
+  RH_FEATURES_CLOCK = 1 << 1,    // minute_of_day and weekday
+  RH_FEATURES_SESSION = 1 << 2,  // session_hash
+  RH_FEATURES_ALL = 7,
+};
+
 // What the router looks at; made in microseconds (features.c documents the formulas, docs/gateway.md repeats them).
 typedef struct rh_features {
+  unsigned read;   // RH_FEATURES_ bits
+  int64_t wall_s;  // when it was asked
   rh_task task;
   int64_t prompt_tokens;  // estimated
   int64_t answer_tokens;  // max_tokens, or a guess
@@ -42,6 +52,11 @@ typedef struct rh_features {
 
 // A header's value by name, NULL when absent; for conditions on headers.
 typedef const char *(*rh_header_lookup)(void *ctx, const char *name);
+// What the request says of itself: task, privacy, names, needs. Nothing is read yet.
+void rh_features_begin(const rh_request *request, const char *key, int64_t wall_s, rh_features *out);
+// Reads those of `parts` that were not read before, from the same request.
+void rh_features_read(const rh_request *request, rh_features *features, unsigned parts);
+// Both, with all parts.
 void rh_features_extract(const rh_request *request, const char *key, int64_t wall_s, rh_features *out);
 json_t *rh_features_json(const rh_features *features);  // new reference; no text of the prompt
 
@@ -141,7 +156,8 @@ typedef struct rh_plan {
 } rh_plan;
 
 typedef struct rh_route_question {
-  const rh_features *features;
+  rh_features *features;
+  const rh_request *request;  // the features' parts are read from it when they are needed; NULL = they are complete
   const rh_route_member *members;
   size_t member_count;
   const char

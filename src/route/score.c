@@ -50,8 +50,9 @@ double rh_score_quality(const rh_policy *policy, const rh_route_member *member) 
 }
 
 double rh_score_cost(const rh_route_question *question, const rh_route_member *member) {
-  double in = (double)question->features->prompt_tokens * member->price_in;
-  double out = (double)question->features->answer_tokens * member->price_out;
+  const rh_features *features = rh_question_features(question, RH_FEATURES_TEXT);
+  double in = (double)features->prompt_tokens * member->price_in;
+  double out = (double)features->answer_tokens * member->price_out;
   return (in + out) / 1e6;
 }
 
@@ -65,7 +66,8 @@ static double queue_factor(const rh_route_member *member) {
 double rh_score_expected_ms(const rh_route_question *question, const rh_route_member *member) {
   const rh_route_stats *stats = member->stats;
   if (stats == NULL || stats->first_ms <= 0) return NAN;
-  double ms = stats->first_ms + (double)question->features->answer_tokens * stats->token_ms;
+  const rh_features *features = rh_question_features(question, RH_FEATURES_TEXT);
+  double ms = stats->first_ms + (double)features->answer_tokens * stats->token_ms;
   ms *= queue_factor(member);
   // An attempt that fails is made again elsewhere: its time was spent for nothing.
   return ms / fmax(1.0 - stats->error_rate, SUCCESS_LEAST);
@@ -137,13 +139,14 @@ static void score_learned(rh_route_work *work) {
   enum { AT_ONCE = 64 };
   rh_route_member members[AT_ONCE];
   double scores[AT_ONCE];
+  const rh_features *features = rh_question_features(work->question, RH_FEATURES_ALL);
   for (size_t begin = 0; begin < work->candidates; begin += AT_ONCE) {
     size_t count = work->candidates - begin < AT_ONCE ? work->candidates - begin : AT_ONCE;
     for (size_t i = 0; i < count; i++) {
       members[i] = work->question->members[work->order[begin + i]];
       scores[i] = NAN;
     }
-    work->policy->scorer(work->policy->scorer_ctx, work->question->features, members, count, scores);
+    work->policy->scorer(work->policy->scorer_ctx, features, members, count, scores);
     for (size_t i = 0; i < count; i++)
       work->scores[work->order[begin + i]] = (rh_route_score){isnan(scores[i]) ? -INFINITY : scores[i], 0};
   }

@@ -5,12 +5,15 @@
 //
 // The lists are our own: each language's most frequent short words, those first that its neighbours lack. They are kept small: they
 // decide which model is asked, not what is answered.
+#include <assert.h>
 #include <pthread.h>
 #include <string.h>
 
 #include "route/scan.h"
 
-#define SLOTS 2048u  // a power of two, more than twice the words
+#define BUCKETS 1024u  // a power of two
+#define BUCKET_SLOTS 4u
+#define MEANINGS_MAX 128u  // different things that words say
 
 static const struct {
   uint32_t bits;
@@ -52,7 +55,7 @@ static const struct {
     {1u << 11,
      "ve bir bu için ile ne nasıl neden değil mi mı ben sen biz de da çok daha gibi olarak olan var yok lütfen yaz ama "
      "veya en kadar sonra şu o"},
-    {RH_WORD_QUESTION,
+    {1u << RH_WORD_LANE_QUESTION,
      "why how compare contrast prove derive explain analyze analyse evaluate justify assess design optimize optimise "
      "critique "
      "investigate diagnose architect strategy tradeoffs tradeoff reason reasoning implications consequences "
@@ -63,7 +66,7 @@ static const struct {
      "confronta "
      "dimostra analizza explique demonstre analise waarom vergelijk bewijs varför jämför dlaczego porównaj udowodnij "
      "neden"},
-    {RH_WORD_CONSTRAINT,
+    {1u << RH_WORD_LANE_CONSTRAINT,
      "must should only exactly without unless except least most never always every each ensure require requires "
      "required avoid "
      "within limit constraint constraints follow include exclude between maximum minimum step steps muss müssen soll "
@@ -71,7 +74,7 @@ static const struct {
      "ohne außer mindestens höchstens immer niemals jede jeder doit seulement exactement sans sauf moins jamais "
      "toujours chaque "
      "debe solo exactamente sin excepto nunca siempre cada deve solo esattamente senza mai sempre ogni"},
-    {RH_WORD_CODE,
+    {1u << RH_WORD_LANE_CODE,
      "function def class return const import struct void int async await let var elif printf println lambda public "
      "private "
      "static python javascript typescript java golang kotlin cpp sql html css bash regex json yaml api code "
@@ -79,7 +82,7 @@ static const struct {
      "compiler refactor unittest stacktrace traceback nullptr malloc docker kubernetes git script algorithm php ruby "
      "swift "
      "endpoint codebase bug debug programm skript funktion"},
-    {RH_WORD_MATH,
+    {1u << RH_WORD_LANE_MATH,
      "integral theorem equation equations derivative matrix matrices polynomial probability prove proof lemma algebra "
      "calculus "
      "geometry eigenvalue eigenvalues logarithm sqrt irrational prime primes modulo divisible factorial sum solve "
@@ -88,9 +91,11 @@ static const struct {
      "ecuación derivada equazione derivata"},
 };
 
-// A slot holds what a word says in its lower half and sixteen more bits of its hash in its upper one: all that is looked up stays in
-// the fastest cache. A stranger's word is taken for one of ours once in a hundred thousand times, which harms nobody.
-static uint32_t table[SLOTS];
+// A slot holds sixteen bits of its word's hash in its upper half and the place of what it says in the lower one: all that is looked
+// up stays in the fastest cache. A stranger's word is taken for one of ours once in ten thousand times, which harms nobody.
+// A word stands in one bucket, and all slots of it are compared: which of them holds it, if any, follows no pattern either.
+static uint32_t table[BUCKETS][BUCKET_SLOTS];
+static rh_word_lanes meanings[MEANINGS_MAX];  // the first one is nothing
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static uint64_t mix(rh_word_key key) {
@@ -98,30 +103,62 @@ static uint64_t mix(rh_word_key key) {
   return mixed ^ mixed >> 32;
 }
 
-static uint32_t *slot_of(rh_word_key key) {
+static uint32_t tag_of(uint64_t mixed) { return (uint32_t)(mixed >> 16 & 0xffff); }
+
+static void add_word(rh_word_key key, uint32_t bits) {
   uint64_t mixed = mix(key);
-  uint32_t tag = (uint32_t)(mixed >> 16 & 0xffff);
-  size_t at = (size_t)(mixed % SLOTS);
-  while (table[at] != 0 && table[at] >> 16 != tag) at = (at + 1) % SLOTS;
-  return &table[at];
+  uint32_t *slots = table[mixed % BUCKETS];
+  size_t at = 0;
+  while (at < BUCKET_SLOTS && slots[at] != 0 && slots[at] >> 16 != tag_of(mixed)) at++;
+  assert(at < BUCKET_SLOTS);  // the lists have grown: more buckets, or another multiplier in mix()
+  slots[at] |= tag_of(mixed) << 16 | bits;
 }
 
-static void fill(void) {
-  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-    rh_word_key key = {0};
-    for (const char *at = lists[i].words;; at++) {
-      if (*at != ' ' && *at != '\0') {
-        key.high = key.high << 8 | key.low >> 56;
-        key.low = key.low << 8 | (unsigned char)*at;
-        continue;
-      }
-      *slot_of(key) |= (uint32_t)(mix(key) >> 16 & 0xffff) << 16 | lists[i].bits;
-      key = (rh_word_key){0};
-      if (*at == '\0') break;
+static void add_list(const char *words, uint32_t bits) {
+  rh_word_key key = {0};
+  for (const char *at = words;; at++) {
+    if (*at != ' ' && *at != '\0') {
+      key.high = key.high << 8 | key.low >> 56;
+      key.low = key.low << 8 | (unsigned char)*at;
+      continue;
     }
+    add_word(key, bits);
+    key = (rh_word_key){0};
+    if (*at == '\0') return;
+  }
+}
+
+static rh_word_lanes lanes_of(uint32_t bits) {
+  rh_word_lanes lanes = {{0}};
+  for (unsigned i = 0; i < RH_WORD_LANES; i++) lanes.four[i / 4] |= (uint64_t)(bits >> i & 1) << i % 4 * 16;
+  return lanes;
+}
+
+// Words that say the same share a meaning.
+static void fill(void) {
+  uint32_t known[MEANINGS_MAX] = {0};
+  uint32_t count = 1;
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) add_list(lists[i].words, lists[i].bits);
+  for (size_t i = 0; i < BUCKETS * BUCKET_SLOTS; i++) {
+    uint32_t *slot = &table[i / BUCKET_SLOTS][i % BUCKET_SLOTS];
+    uint32_t bits = *slot & 0xffff;
+    uint32_t at = 0;
+    while (at < count && known[at] != bits) at++;
+    assert(at < MEANINGS_MAX);
+    if (at == count) {
+      known[count] = bits;
+      meanings[count++] = lanes_of(bits);
+    }
+    *slot = (*slot & 0xffff0000u) | at;
   }
 }
 
 void rh_words_prepare(void) { (void)pthread_once(&once, fill); }
 
-uint32_t rh_words_find(rh_word_key key) { return *slot_of(key) & 0xffff; }
+const rh_word_lanes *rh_words_find(rh_word_key key) {
+  uint64_t mixed = mix(key);
+  const uint32_t *slots = table[mixed % BUCKETS];
+  uint32_t found = 0;
+  for (size_t i = 0; i < BUCKET_SLOTS; i++) found |= slots[i] >> 16 == tag_of(mixed) ? slots[i] & 0xffff : 0;
+  return &meanings[found];
+}

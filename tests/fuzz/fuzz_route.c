@@ -30,7 +30,7 @@ static void decide(rh_policy *policy, bool stays, const char *pinned, const char
       {.provider = "anthropic", .model = "c", .abilities = ~0u, .available = true, .quality = NAN, .price_in = 3},
       {.provider = "openrouter", .model = "a", .abilities = ~0u, .quality = NAN},
   };
-  const rh_features features = {.task = RH_TASK_CHAT, .level = RH_LEVEL_LOW, .local_only = stays, .session_hash = 7};
+  rh_features features = {.task = RH_TASK_CHAT, .level = RH_LEVEL_LOW, .local_only = stays, .session_hash = 7};
   rh_route_question question = {
       .features = &features, .members = members, .member_count = 4, .pinned = pinned, .group = group};
   rh_plan plan;

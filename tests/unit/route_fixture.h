@@ -70,7 +70,7 @@ static inline rh_features plain_features(void) {
                        .language = "en"};
 }
 
-static inline rh_route_question question_of(const rh_features *features, const rh_route_member *members, size_t count) {
+static inline rh_route_question question_of(rh_features *features, const rh_route_member *members, size_t count) {
   return (rh_route_question){.features = features,
                              .members = members,
                              .member_count = count,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // route/features: what is seen in a request: tokens, language, code, mathematics, complexity, sessions.
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "route_fixture.h"
@@ -166,6 +167,77 @@ static void other_tasks_have_features_too(void **state) {
   json_decref(json);
 }
 
+// --- parts are read when they are needed ---------------------------------------------------------------------------
+
+// What a decision about the text has read; it must be the one that complete features lead to.
+static unsigned parts_read(const char *routing, const char *text, const char *key, rh_level hint) {
+  static const char *const words[] = {[RH_LEVEL_LOW] = "low", [RH_LEVEL_HIGH] = "high"};
+  const rh_message messages[] = {{.role = "user", .content = text}};
+  const rh_prompt prompt = {.kind = RH_PROMPT_MESSAGES, .messages = messages, .count = 1};
+  const rh_request request = {
+      .task = RH_TASK_CHAT, .prompts = &prompt, .prompt_count = 1, .session = "s", .hints.complexity = words[hint]};
+  const rh_route_member members[] = {member_of("local", "a"), member_of("vllm", "b"), member_of("anthropic", "c")};
+  rh_features whole, lazy;
+  rh_plan expected, plan;
+  rh_policy *policy = policy_of(routing);
+  rh_features_extract(&request, key, 1700000000, &whole);
+  rh_features_begin(&request, key, 1700000000, &lazy);
+  assert_int_equal(lazy.read, 0);
+  rh_route_question question = question_of(&whole, members, 3);
+  assert_int_equal(rh_route_decide(policy, &question, &expected, NULL), RH_OK);
+  rh_route_question hurried = question_of(&lazy, members, 3);
+  hurried.request = &request;
+  assert_int_equal(rh_route_decide(policy, &hurried, &plan, NULL), RH_OK);
+  assert_string_equal(plan.reason, expected.reason);
+  assert_int_equal(plan.count, expected.count);
+  for (size_t i = 0; i < plan.count; i++) assert_int_equal(plan.entries[i].member, expected.entries[i].member);
+  unsigned read = lazy.read;
+  rh_features_read(&request, &lazy, RH_FEATURES_ALL);
+  assert_memory_equal(lazy.language, whole.language, sizeof lazy.language);
+  assert_true(lazy.prompt_tokens == whole.prompt_tokens && lazy.answer_tokens == whole.answer_tokens);
+  assert_true(lazy.session_hash == whole.session_hash && lazy.minute_of_day == whole.minute_of_day);
+  assert_true(lazy.turns == 1 && whole.turns == 1);  // read once
+  rh_policy_free(policy);
+  return read;
+}
+
+static void decisions_read_what_they_need(void **state) {
+  (void)state;
+  static const char *const text = "Why must the function return the matrix?";
+  static const struct {
+    const char *condition;
+    unsigned wants, wants_of_k;  // without a key, and with the key "k"
+  } conditions[] = {
+      {"{}", 0, 0},
+      {"{'key':'k','task':'chat'}", 0, 0},
+      {"{'complexity':'high','key':'k'}", 0, RH_FEATURES_TEXT},
+      {"{'key':'k','complexity':'high'}", 0, RH_FEATURES_TEXT},
+      {"{'any':[{'language':'en'},{'key':'k'}]}", RH_FEATURES_TEXT, 0},
+      {"{'any':[{'language':'de'},{'promptTokens':{'min':1}}]}", RH_FEATURES_TEXT, RH_FEATURES_TEXT},
+      {"{'not':{'language':'en'}}", RH_FEATURES_TEXT, RH_FEATURES_TEXT},
+      {"{'not':{'key':'k','language':'en'}}", 0, RH_FEATURES_TEXT},
+      {"{'not':{'any':[{'hasCode':true},{'key':'k'}]}}", RH_FEATURES_TEXT, 0},
+      {"{'all':[{'any':[{'hasMath':true},{'stream':false}]},{'not':{'key':'k'}}]}", RH_FEATURES_TEXT, 0},
+      {"{'time':{'from':'00:00','to':'12:00'},'key':'k'}", RH_FEATURES_CLOCK, RH_FEATURES_CLOCK},
+  };
+  for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++) {
+    char routing[512];
+    snprintf(routing, sizeof routing, "{'routing':{'rules':[{'condition':%s,'action':{'provider':'vllm'}}]}}",
+             conditions[i].condition);
+    unsigned read = parts_read(routing, text, NULL, RH_LEVEL_UNSET);
+    if (read != conditions[i].wants) fail_msg("%u: %s", read, conditions[i].condition);
+    read = parts_read(routing, text, "k", RH_LEVEL_UNSET);
+    if (read != conditions[i].wants_of_k) fail_msg("%u with a key: %s", read, conditions[i].condition);
+    (void)parts_read(routing, "```c\nint x;\n```", "k", RH_LEVEL_HIGH);
+    (void)parts_read(routing, "", "k", RH_LEVEL_LOW);
+  }
+  assert_int_equal(parts_read("{'routing':{'mode':'load-balanced','sticky':false}}", text, NULL, RH_LEVEL_UNSET), 0);
+  assert_int_equal(parts_read("{'routing':{'mode':'cost-optimized','sticky':false}}", text, NULL, RH_LEVEL_UNSET),
+                   RH_FEATURES_TEXT);
+  assert_int_equal(parts_read("{'routing':{'mode':'load-balanced','sticky':true}}", text, NULL, RH_LEVEL_UNSET),
+                   RH_FEATURES_SESSION);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(languages),
@@ -176,6 +248,7 @@ int main(void) {
       cmocka_unit_test(any_bytes_are_accepted),
       cmocka_unit_test(sessions_are_known_by_their_beginning),
       cmocka_unit_test(other_tasks_have_features_too),
+      cmocka_unit_test(decisions_read_what_they_need),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@ static const char *header_value(void *ctx, const char *name) {
 }
 
 // Is the rule with this condition the one that decides?
-static bool holds(const char *condition, const rh_features *features) {
+static bool holds(const char *condition, rh_features *features) {
   char text[2048];
   snprintf(text, sizeof text, "{'routing':{'rules':[{'condition':%s,'action':{'provider':'anthropic'}}]}}", condition);
   rh_policy *policy = policy_of(text);
