@@ -16,6 +16,7 @@
 
 #include "admit/keys_private.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 
 #define INDEX_MIN 64
@@ -25,11 +26,7 @@
 #define TOUCH_MAX 500
 #define SPENT_OVERLAP_MS 5000  // commits of several daemons may become visible out of order
 
-static uint64_t hash_id(const char *id) {
-  uint64_t hash = UINT64_C(14695981039346656037);  // FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/
-  for (; *id != '\0'; id++) hash = (hash ^ (unsigned char)*id) * UINT64_C(1099511628211);
-  return hash;
-}
+static uint64_t hash_id(const char *id) { return rh_hash_bytes(0, id, strlen(id)); }
 
 static uint64_t hash_start(const unsigned char hash[RH_KEY_HASH_BYTES]) {
   uint64_t start;

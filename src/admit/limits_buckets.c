@@ -12,6 +12,7 @@
 
 #include "admit/limits_private.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/list.h"
 #include "base/text.h"
 
@@ -68,9 +69,7 @@ void rh_buckets_free(rh_buckets *buckets) {
 size_t rh_buckets_count(const rh_buckets *buckets) { return buckets->used.count; }
 
 static uint64_t hash_of(const rh_buckets *buckets, const char *subject) {
-  uint64_t hash = UINT64_C(14695981039346656037) ^ buckets->seed;
-  for (; *subject != '\0'; subject++) hash = (hash ^ (unsigned char)*subject) * UINT64_C(1099511628211);
-  return hash ^ (hash >> 32);
+  return rh_hash_bytes(buckets->seed, subject, strlen(subject));
 }
 
 static bucket *find(const rh_buckets *buckets, uint64_t hash, const char *subject) {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/metrics_private.h"
 
 // Of one label value. Some come from requests, so they are cut rather than trusted.
@@ -21,18 +22,14 @@ typedef struct key {
 } key;
 
 static key key_make(const metric *of, const char *const *values) {
-  key made = {.count = of->label_count, .hash = UINT64_C(14695981039346656037)};
+  key made = {.count = of->label_count};
   for (size_t i = 0; i < made.count; i++) {
     const char *value = values[i] == NULL ? "" : values[i];
     size_t length = strnlen(value, LABEL_BYTES_MAX);
     made.values[i] = value;
     made.lengths[i] = length;
-    for (size_t j = 0; j <= length; j++) {  // FNV-1a; the last round takes a 0 that divides the values
-      made.hash ^= j < length ? (unsigned char)value[j] : 0u;
-      made.hash *= UINT64_C(1099511628211);
-    }
+    made.hash = rh_hash_bytes(made.hash, value, length);
   }
-  made.hash ^= made.hash >> 32;  // the slots look at the low bits only
   return made;
 }
 

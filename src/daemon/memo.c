@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "daemon/internal.h"
 
 #define PLACES 256               // a power of two
@@ -49,26 +50,12 @@ void rh_memos_free(rh_memos *memos) {
   free(memos);
 }
 
-// Only to find a place: equal bodies are compared byte by byte.
-static uint64_t hash_of(const char *body, size_t length) {
-  uint64_t hash = length;
-  for (size_t i = 0; i + 8 <= length; i += 8) {
-    uint64_t word;
-    memcpy(&word, body + i, sizeof word);
-    hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
-    hash ^= hash >> 32;
-  }
-  for (size_t i = length & ~(size_t)7; i < length; i++)
-    hash = (hash ^ (unsigned char)body[i]) * UINT64_C(0x100000001B3);
-  return hash ^ (hash >> 29);
-}
-
 static rh_memo **place_of(rh_memos *memos, uint64_t hash) { return &memos->places[hash & (PLACES - 1)]; }
 
 bool rh_memo_recall(rh_call *call, const char *body, size_t length, bool stream) {
   rh_memos *memos = call->daemon->memos;
   if (memos == NULL || length == 0 || length > BODY_BYTES_MAX) return false;
-  uint64_t hash = hash_of(body, length);
+  uint64_t hash = rh_hash_bytes(0, body, length);
   rh_memo *memo = *place_of(memos, hash);
   bool same = memo != NULL && memo->hash == hash && memo->endpoint == call->endpoint && memo->stream == stream &&
               memo->length == length && memcmp(memo->body, body, length) == 0;
@@ -112,7 +99,7 @@ void rh_memo_keep(rh_call *call) {
   // What the client must be told of its body would not be told again.
   bool plain = call->memo == NULL && call->decoded != NULL && call->warnings.length == 0;
   if (memos == NULL || !plain || length == 0 || length > BODY_BYTES_MAX) return;
-  uint64_t hash = hash_of(body, length);
+  uint64_t hash = rh_hash_bytes(0, body, length);
   rh_memo **place = place_of(memos, hash);
   rh_memo *memo = memo_new(call, body, length, hash);
   if (memo == NULL) return;

@@ -16,7 +16,7 @@
 
 #define RH_LEDGER_BATCH 512                                   // records that wait wake the thread before its time
 #define RH_LEDGER_BATCH_MAX 2048                              // records in one transaction
-#define RH_LEDGER_CHUNK 512                                   // records in one allocation
+#define RH_LEDGER_CHUNK 128                                   // records in one allocation
 #define RH_LEDGER_FLUSH_MAX_NS (UINT64_C(800) * 1000 * 1000)  // leaves 200 ms of the promised second for the writing
 #define RH_LEDGER_QUESTIONS_MAX 256                           // that wait
 #define RH_LEDGER_DECISION_WAIT_MAX ((size_t)8 << 20)         // bytes of lines that wait

@@ -67,7 +67,7 @@ rh_status rh_ledger_writer_new(const char *folder, rh_ledger_writer **out, rh_er
   if (status == RH_OK) status = rh_database_prepare(writer->database, add_spent, &writer->spent, error);
   // Rows are added at the end of the table and of both indexes (ids of requests begin with their time), so a batch's own pages
   // are nearly all it touches.
-  if (status == RH_OK) status = rh_database_run(writer->database, "PRAGMA cache_size = -1024", error);
+  if (status == RH_OK) status = rh_database_run(writer->database, "PRAGMA cache_size = -256", error);
   if (status != RH_OK) {
     rh_ledger_writer_free(writer);
     return status;

@@ -6,16 +6,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "template/render.h"
 
 #define INDEX_FROM 9  // with fewer entries a walk is quicker
 
-static uint64_t hash_bytes(const void *bytes, size_t length) {
-  const unsigned char *at = bytes;
-  uint64_t hash = UINT64_C(14695981039346656037);
-  for (size_t i = 0; i < length; i++) hash = (hash ^ at[i]) * UINT64_C(1099511628211);
-  return hash ^ hash >> 29;
-}
+static uint64_t hash_bytes(const void *bytes, size_t length) { return rh_hash_bytes(0, bytes, length); }
 
 // Numbers that are equal have one hash, whatever their type.
 static uint64_t hash_number(tpl_value value) {
@@ -34,7 +30,7 @@ static bool hash_tuple(tpl_render *render, const tpl_list *list, uint64_t *out) 
   for (size_t i = 0; i < list->count; i++) {
     uint64_t item;
     if (!rh_tpl_hash(render, list->items[i], &item)) return false;
-    *out = (*out ^ item) * UINT64_C(1099511628211) + 7;
+    *out = rh_hash_word(*out, item);
   }
   rh_tpl_leave(render);
   return true;

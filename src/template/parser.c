@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
+
 tpl_node *rh_tpl_parse_fail(tpl_parser *self, rh_status status, const char *format, ...) {
   if (self->status != RH_OK) return NULL;  // the first failure is the one to tell
   char text[512];
@@ -82,9 +84,7 @@ bool rh_tpl_expect(tpl_parser *self, tpl_token_kind kind, const char *what) {
 // --- names ----------------------------------------------------------------------------------------------------------
 
 static size_t name_place(const tpl_parser *self, tpl_value text) {
-  uint64_t hash = UINT64_C(14695981039346656037);
-  for (size_t i = 0; i < text.length; i++) hash = (hash ^ (unsigned char)text.as.text[i]) * UINT64_C(1099511628211);
-  size_t at = (size_t)hash & (self->index_size - 1);
+  size_t at = (size_t)rh_hash_bytes(0, text.as.text, text.length) & (self->index_size - 1);
   while (self->index[at] != 0) {
     tpl_value name = self->tmpl->names[self->index[at] - 1];
     if (name.length == text.length && memcmp(name.as.text, text.as.text, text.length) == 0) break;
