@@ -9,7 +9,7 @@
 #include "api/encoder.h"
 
 #define HOLES_MAX 8
-#define WORDS 10
+#define WORDS 11
 
 typedef enum hole_kind { HOLE_DIGITS, HOLE_ID, HOLE_CREATED, HOLE_TIMES } hole_kind;
 
@@ -40,7 +40,8 @@ static void words_of(const rh_answer_meta *meta, const char *out[WORDS]) {
                             info != NULL ? info->engine : NULL,
                             info != NULL ? info->device : NULL,
                             info != NULL ? info->quantization : NULL,
-                            info != NULL ? info->acceleration : NULL};
+                            info != NULL ? info->acceleration : NULL,
+                            info != NULL ? info->fallback : NULL};
   for (size_t i = 0; i < WORDS; i++) out[i] = all[i] != NULL ? all[i] : "";
 }
 

@@ -24,7 +24,7 @@ static inline uint64_t rh_hash_bytes(uint64_t seed, const void *bytes, size_t le
   }
   word = 0;
   if (length > 0) memcpy(&word, at, length);
-  return rh_hash_word(hash, word);
+  return rh_hash_word(rh_hash_word(hash, word), 0);  // the last bytes have to reach all bits too
 }
 
 #endif

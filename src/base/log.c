@@ -271,12 +271,12 @@ static void flush(void) {
   errno = errno_before;
 }
 
-// An assertion that does not hold must not swallow the lines that tell how it came to that. The thread that ends the process
-// may be the one that has the lock, so it is not waited for: a line that is written twice is better than one that is lost.
-static void on_abort(int number) {
-  (void)number;
+// A failed assertion or a crash must not swallow the lines that tell how it came to that. The thread that ends the process may be
+// the one that has the lock, so it is not waited for: a line that is written twice is better than one that is lost.
+static void on_fatal(int number) {
   ssize_t written = write(setup.fd, lines.bytes, lines.length);
-  (void)written;  // and abort() goes on
+  (void)written;
+  (void)raise(number);  // what was usual goes on when this handler returns
 }
 
 static void before_fork(void) {
@@ -293,9 +293,13 @@ static void after_fork_in_child(void) {
 }
 
 static void watch_process(void) {
-  struct sigaction action = {.sa_handler = on_abort}, before;
-  // Whoever has a handler of its own decides.
-  if (sigaction(SIGABRT, NULL, &before) == 0 && before.sa_handler == SIG_DFL) (void)sigaction(SIGABRT, &action, NULL);
+  static const int fatal[] = {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE};
+  struct sigaction action = {.sa_handler = on_fatal, .sa_flags = (int)SA_RESETHAND}, before;
+  for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) {
+    // Whoever has a handler of its own decides.
+    if (sigaction(fatal[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+      (void)sigaction(fatal[i], &action, NULL);
+  }
   if (atexit(flush) != 0 || pthread_atfork(before_fork, after_fork, after_fork_in_child) != 0) abort();
 }
 

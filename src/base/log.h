@@ -62,7 +62,7 @@ void rh_log_write(rh_log_level level, const char *message, const rh_log_field *f
 
 // Between these two the calling thread's lines below RH_LOG_WARN may wait for one another, a few thousand bytes of them; then they
 // are written together. A line of another thread or a graver one takes them along. Waiting lines are also written by exit(),
-// abort() and fork(). The event loop calls them around the work between two sleeps.
+// fork() and what kills by itself (abort(), a crash). The event loop calls them around the work between two sleeps.
 void rh_log_hold(void);
 void rh_log_release(void);
 

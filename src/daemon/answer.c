@@ -274,14 +274,18 @@ bool rh_answer_again(rh_call *call) {
   if (!call->started) note_backend(call);
   call->started = true;
   if (!rh_form_fits(memo->form, &call->meta)) return false;
-  call->meta.first_token_ns = call->last_token_ns = rh_clock_now_ns();
-  call->usage = memo->usage;
-  call->deltas_tokens = memo->deltas_tokens;
-  call->items_failed = memo->items_failed;
+  if (memo->speaks) call->meta.first_token_ns = call->last_token_ns = rh_clock_now_ns();
   rh_dynbuf bytes;
   rh_dynbuf_init(&bytes, ANSWER_BYTES_MAX);
   bool written = rh_form_write(memo->form, call->id, &call->meta, &bytes) == RH_OK;
-  if (written) finish(call, &bytes);
+  if (written) {
+    call->usage = memo->usage;
+    call->deltas_tokens = memo->deltas_tokens;
+    call->items_failed = memo->items_failed;
+    finish(call, &bytes);
+  } else {
+    call->meta.first_token_ns = 0;
+  }
   rh_dynbuf_free(&bytes);
   return written;
 }

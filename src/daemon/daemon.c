@@ -156,7 +156,7 @@ static rh_status open_daemon(rh_daemon *daemon, rh_error *error) {
   if (status == RH_OK) status = rh_models_open(daemon, error);
   if (status == RH_OK) status = open_gateway(daemon, error);
   if (status == RH_OK) status = rh_gate_check_listener(daemon, error);
-  if (daemon->settings->gateway.cache != RH_CACHE_MODE_OFF) daemon->memos = rh_memos_new();  // without it all is read
+  if (daemon->settings->gateway.cache != RH_CACHE_MODE_OFF) daemon->memos = rh_memos_new(daemon->loop);  // without it all is read
   if (status == RH_OK) status = listen_http(daemon, error);
   return status;
 }

@@ -252,8 +252,10 @@ struct rh_memo {
   rh_recording *recording;  // held: that it was made of
   rh_usage usage;           // what that one says
   int64_t deltas_tokens, items_failed;
+  bool speaks;        // there is a first token in it
+  uint64_t until_ns;  // then the cache has forgotten the answer
 };
-rh_memos *rh_memos_new(void);
+rh_memos *rh_memos_new(rh_loop *loop);
 void rh_memos_free(rh_memos *memos);
 void rh_memos_clear(rh_memos *memos);
 // True: call->asked is what this body means. `stream`: what the body need not say.
@@ -269,7 +271,7 @@ void rh_semantic_learn(rh_call *call);  // after its own answer was kept
 
 // answer.c
 rh_verdict rh_answer_event(void *call, const rh_event *event);
-bool rh_answer_again(rh_call *call);        // a hit that was given before; false: nothing was done
+bool rh_answer_again(rh_call *call);        // a hit that was given before; false: it is to be replayed
 void rh_answer_note_member(rh_call *call);  // who answers, as known now, into the answer's meta
 void rh_answer_begin_stream(rh_call *call);
 void rh_answer_error(rh_call *call);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "daemon/internal.h"
 
@@ -16,12 +17,14 @@
 #define BODY_BYTES_MAX 4096      // larger bodies are read anew: their models' work is larger still
 #define ANSWER_BYTES_MAX 16384   // the same of answers
 #define ARENA_BYTES_MAX 1048576  // of what such a call itself allocates
+#define BASE_BYTES_MAX 65536     // of what a body became
+#define SWEEP_NS (60 * RH_NS_PER_S)
 
 struct rh_memos {
+  rh_loop *loop;
+  rh_timer sweep;
   rh_memo *places[PLACES];
 };
-
-rh_memos *rh_memos_new(void) { return calloc(1, sizeof(rh_memos)); }
 
 static void drop_answer(rh_memo *memo) {
   rh_form_free(memo->form);
@@ -38,6 +41,33 @@ void rh_memo_release(rh_memo *memo) {
   free(memo);
 }
 
+// What the cache has forgotten is forgotten here too, at the next sweep: nobody would be given it, but it is not to be kept either.
+static void on_sweep(void *ctx) {
+  rh_memos *memos = ctx;
+  uint64_t now = rh_clock_now_ns(), next = UINT64_MAX;
+  for (size_t i = 0; i < PLACES; i++) {
+    rh_memo *memo = memos->places[i];
+    if (memo == NULL) continue;
+    if (memo->until_ns > now) {
+      if (memo->until_ns < next) next = memo->until_ns;
+      continue;
+    }
+    memos->places[i] = NULL;
+    rh_memo_release(memo);
+  }
+  if (next == UINT64_MAX) return;
+  uint64_t wait = next - now;
+  rh_loop_timer_set(memos->loop, &memos->sweep, wait < SWEEP_NS ? wait : SWEEP_NS);
+}
+
+rh_memos *rh_memos_new(rh_loop *loop) {
+  rh_memos *memos = calloc(1, sizeof *memos);
+  if (memos == NULL) return NULL;
+  memos->loop = loop;
+  memos->sweep = (rh_timer){.fn = on_sweep, .ctx = memos};
+  return memos;
+}
+
 void rh_memos_clear(rh_memos *memos) {
   for (size_t i = 0; memos != NULL && i < PLACES; i++) {
     rh_memo_release(memos->places[i]);
@@ -46,6 +76,8 @@ void rh_memos_clear(rh_memos *memos) {
 }
 
 void rh_memos_free(rh_memos *memos) {
+  if (memos == NULL) return;
+  rh_loop_timer_cancel(memos->loop, &memos->sweep);
   rh_memos_clear(memos);
   free(memos);
 }
@@ -92,12 +124,24 @@ static rh_memo *memo_new(rh_call *call, const char *body, size_t length, uint64_
   return memo;
 }
 
+// As long as the answer that was found may live.
+static void prolong(const rh_call *call, rh_memo *memo) {
+  rh_memos *memos = call->daemon->memos;
+  double left_s = rh_ns_to_s(call->daemon->settings->gateway.cache_ttl) - call->meta.cache_age_s;
+  uint64_t left = left_s > 0 ? (uint64_t)(left_s * 1e9) : 0;
+  memo->until_ns = rh_clock_now_ns() + left;
+  // One sweep is always due; it finds out when the next one is.
+  if (memos->sweep.heap_slot == 0) rh_loop_timer_set(memos->loop, &memos->sweep, left < SWEEP_NS ? left : SWEEP_NS);
+}
+
 void rh_memo_keep(rh_call *call) {
   rh_memos *memos = call->daemon->memos;
+  if (call->memo != NULL) prolong(call, call->memo);
   size_t length = 0;
   const char *body = rh_http_body(call->exchange, &length);
   // What the client must be told of its body would not be told again.
-  bool plain = call->memo == NULL && call->decoded != NULL && call->warnings.length == 0;
+  bool plain = call->memo == NULL && call->decoded != NULL && call->warnings.length == 0 &&
+               rh_arena_bytes(call->asked->arena) <= BASE_BYTES_MAX;
   if (memos == NULL || !plain || length == 0 || length > BODY_BYTES_MAX) return;
   uint64_t hash = rh_hash_bytes(0, body, length);
   rh_memo **place = place_of(memos, hash);
@@ -105,6 +149,7 @@ void rh_memo_keep(rh_call *call) {
   if (memo == NULL) return;
   rh_memo_release(*place);
   *place = call->memo = memo;
+  prolong(call, memo);
 }
 
 void rh_memo_keep_answer(rh_call *call, const char *bytes, size_t length) {
@@ -122,4 +167,5 @@ void rh_memo_keep_answer(rh_call *call, const char *bytes, size_t length) {
   memo->usage = call->usage;
   memo->deltas_tokens = call->deltas_tokens;
   memo->items_failed = call->items_failed;
+  memo->speaks = call->meta.first_token_ns != 0;
 }

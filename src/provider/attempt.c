@@ -131,7 +131,7 @@ void rh_attempt_begin(rh_provider_run *run) {
   rh_run_move(run, RH_RUN_ACTIVE);
   forget_last(run);
   run->attempts++;
-  run->began_ns = rh_clock_now_ns();
+  run->began_ns = run->connecting_ns = rh_clock_now_ns();
   run->transfer.done = on_done;
   run->transfer.easy = rh_provider_easy_take(provider);
   if (run->transfer.easy == NULL || !set_request(run) || rh_transfer_add(provider->owner, &run->transfer) != RH_OK) {
@@ -166,7 +166,11 @@ static bool repeat(rh_provider_run *run, CURLcode result) {
   (void)curl_easy_getinfo(run->transfer.easy, CURLINFO_NUM_CONNECTS, &made);
   if (made != 0) return false;
   run->repeated = true;
-  return set_request(run) && rh_transfer_add(run->provider->owner, &run->transfer) == RH_OK;
+  run->connected_ns = 0;
+  run->connecting_ns = rh_clock_now_ns();
+  if (!set_request(run) || rh_transfer_add(run->provider->owner, &run->transfer) != RH_OK) return false;
+  rh_run_arm(run);
+  return true;
 }
 
 // A status that is not 2xx.

@@ -24,7 +24,7 @@ static uint64_t sooner(uint64_t one, uint64_t other) { return one < other ? one 
 static uint64_t step_end(const rh_provider_run *run) {
   const rh_provider_spec *spec = run->provider->spec;
   if (run->waiting) return UINT64_MAX;
-  if (run->connected_ns == 0) return after(run->began_ns, spec->connect_timeout_ns);
+  if (run->connected_ns == 0) return after(run->connecting_ns, spec->connect_timeout_ns);
   if (run->byte_ns == 0) return after(run->connected_ns, spec->first_timeout_ns);
   return after(run->byte_ns, spec->idle_timeout_ns);
 }

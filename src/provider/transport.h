@@ -91,6 +91,7 @@ struct rh_provider_run {
   // one attempt
   unsigned attempts;
   uint64_t began_ns, connected_ns, byte_ns;  // 0 = not yet
+  uint64_t connecting_ns;                    // since when a connection is sought
   uint64_t again_ns;                         // PAUSING: when the next one begins; OVER: how long it may still read
   rh_protocol_reader *reader;                // from the first byte of a 2xx answer on
   bool repeated;                             // sent again on a new connection, because a kept one had been closed

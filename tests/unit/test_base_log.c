@@ -282,7 +282,7 @@ static void test_many_held_lines_are_written_in_whole_lines(void **state) {
 }
 
 // What a process that holds a line, and ends like this, has written.
-static void expect_of_child(void (*end)(void), const char *expected) {
+static void expect_of_child(void (*end)(void), int killed_by, const char *expected) {
   rh_log_setup(ends[1], RH_LOG_INFO, RH_LOG_JSON);
   rh_log_hold();
   log_one("before", RH_LOG_INFO);
@@ -294,25 +294,45 @@ static void expect_of_child(void (*end)(void), const char *expected) {
     log_one("last", RH_LOG_INFO);
     end();
   }
-  assert_int_equal(waitpid(child, NULL, 0), child);
+  int ended = 0;
+  assert_int_equal(waitpid(child, &ended, 0), child);
+  assert_int_equal(WIFSIGNALED(ended) ? WTERMSIG(ended) : 0, killed_by);
   rh_log_release();
   assert_string_equal(messages(), expected);
 }
 
 static void exit_well(void) { exit(0); }
 
+static void no_core(void) { (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); }
+
 static void abort_bare(void) {
-  (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+  no_core();
   abort();
+}
+
+// As a watchdog does it, and as a crash.
+static void be_aborted(void) {
+  no_core();
+  (void)kill(getpid(), SIGABRT);
+}
+
+static void be_ended_by_a_fault(void) {
+  no_core();
+  (void)raise(SIGBUS);
 }
 
 static void be_killed(void) { (void)kill(getpid(), SIGKILL); }
 
 static void test_held_lines_outlive_their_process(void **state) {
   (void)state;
-  expect_of_child(exit_well, "before alone last ");
-  expect_of_child(abort_bare, "before alone last ");
-  expect_of_child(be_killed, "before alone ");
+  expect_of_child(exit_well, 0, "before alone last ");
+  expect_of_child(abort_bare, SIGABRT, "before alone last ");
+  expect_of_child(be_aborted, SIGABRT, "before alone last ");
+  struct sigaction action;
+  assert_int_equal(sigaction(SIGBUS, NULL, &action), 0);
+  bool ours = action.sa_flags == (int)SA_RESETHAND || action.sa_handler == SIG_DFL;  // a sanitizer has its own
+  if (ours) expect_of_child(be_ended_by_a_fault, SIGBUS, "before alone last ");
+  expect_of_child(be_killed, SIGKILL, "before alone ");
 }
 
 int main(void) {

@@ -194,6 +194,19 @@ def test_embeddings_are_cached(server):
     assert state(other) == "miss"
 
 
+def test_embeddings_again_and_again(server):
+    """They have no first token, however often they are given."""
+    told = []
+    for _ in range(4):
+        answer = server.post("/v1/embeddings", {"model": "emb", "input": ["often", "asked"]})
+        body = answer.json()
+        assert body["roundhouse"]["first_token_latency_ms"] is None
+        told.append((state(answer), body["data"], body["usage"], body["acceleration"]))
+    assert [row[0] for row in told] == ["miss", "hit", "hit", "hit"]
+    assert all(row[1:] == told[0][1:] for row in told)
+    assert server.metric("first_token_latency_seconds_count", model="emb") == 0
+
+
 def test_errors_are_not_cached(server):
     server.expect_errors("told to fail")
     for _ in range(2):
