@@ -2,7 +2,6 @@
 //
 // The ADMIT step: may this request run? Its key's budget and concurrency, then the rate limits of the key and of the client's
 // address, in memory or in Redis. What was taken is settled when the request is over. Loop thread only.
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -72,28 +71,10 @@ static void find_limits(rh_call *call) {
   add_limit(call, "ip", call->caller.address, values->limit_ip_requests, values->limit_ip_tokens);
 }
 
-// The names that clients' libraries know.
-static void set_headers(rh_call *call, const rh_limit_state *state) {
-  static const char *const names[2][3] = {
-      {"x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"},
-      {"x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"},
-  };
-  char text[32];
-  for (size_t i = 0; i < 2; i++) {
-    if (!state->limited[i]) continue;
-    snprintf(text, sizeof text, "%lld", (long long)state->limit[i]);
-    (void)rh_http_set_header(call->exchange, names[i][0], text);
-    snprintf(text, sizeof text, "%lld", (long long)(state->left[i] > 0 ? state->left[i] : 0));
-    (void)rh_http_set_header(call->exchange, names[i][1], text);
-    snprintf(text, sizeof text, "%.0fs", ceil(state->reset_s[i]));
-    (void)rh_http_set_header(call->exchange, names[i][2], text);
-  }
-}
-
 static void on_limits(void *ctx, rh_status status, const rh_limit_state *state, const rh_error *error) {
   rh_call *call = ctx;
   call->limits_question = NULL;
-  if (state != NULL) set_headers(call, state);
+  if (state != NULL) rh_headers_limits(call->exchange, state);
   if (status == RH_OK) {
     rh_call_move_on(call, RH_STEP_ROUTE);
     return;
@@ -111,7 +92,7 @@ static rh_step take_limits(rh_call *call) {
       rh_limits_take(rh_gateway_limits(call->daemon->gateway), call->limits, call->limit_count, call->limit_tokens,
                      rh_clock_wall_ns(), &state, on_limits, call, &call->limits_question, &call->error);
   if (status == RH_AGAIN) return RH_STEP_PARK;
-  set_headers(call, &state);
+  rh_headers_limits(call->exchange, &state);
   if (status == RH_OK) return RH_STEP_ROUTE;
   call->limit_count = 0;
   return RH_STEP_COUNT;

@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Headers that every answer carries, and those that tell a client whether and when to try again.
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "daemon/internal.h"
+
+static bool is_anthropic(const rh_http_exchange *exchange) {
+  return strncmp(rh_http_path(exchange), "/v1/messages", 12) == 0;
+}
 
 void rh_headers_common(rh_daemon *daemon, rh_http_exchange *exchange, const char *id) {
   (void)rh_http_set_header(exchange, "x-request-id", id);
   // Anthropic's clients look for it under this name.
-  if (strncmp(rh_http_path(exchange), "/v1/messages", 12) == 0) (void)rh_http_set_header(exchange, "request-id", id);
+  if (is_anthropic(exchange)) (void)rh_http_set_header(exchange, "request-id", id);
   rh_cors_headers(daemon, exchange);
   // While shutting down, clients should come back on a new connection (to whoever serves then).
   if (daemon->stopping) (void)rh_http_set_header(exchange, "Connection", "close");
@@ -22,4 +29,43 @@ void rh_headers_error(rh_http_exchange *exchange, const rh_error *error, unsigne
   char text[16];
   snprintf(text, sizeof text, "%u", retry_after_s > 0 ? retry_after_s : 1);
   (void)rh_http_set_header(exchange, "Retry-After", text);
+}
+
+// --- limits --------------------------------------------------------------------------------------------------------
+
+enum { LIMIT, LEFT, RESET, PARTS };
+
+// The moment, where OpenAI's clients are told how long it takes.
+static void put_moment(char out[32], double after_s) {
+  time_t at = (time_t)(rh_clock_wall_s() + (int64_t)ceil(after_s));
+  struct tm utc;
+  if (gmtime_r(&at, &utc) == NULL || strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0) out[0] = '\0';
+}
+
+// The names that clients' libraries know, of requests and of tokens.
+void rh_headers_limits(rh_http_exchange *exchange, const rh_limit_state *state) {
+  static const char *const openai[2][PARTS] = {
+      {"x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"},
+      {"x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"},
+  };
+  static const char *const anthropic[2][PARTS] = {
+      {"anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining",
+       "anthropic-ratelimit-requests-reset"},
+      {"anthropic-ratelimit-tokens-limit", "anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"},
+  };
+  bool theirs = is_anthropic(exchange);
+  char text[32];
+  for (size_t i = 0; i < 2; i++) {
+    if (!state->limited[i]) continue;
+    const char *const *names = theirs ? anthropic[i] : openai[i];
+    (void)snprintf(text, sizeof text, "%lld", (long long)state->limit[i]);
+    (void)rh_http_set_header(exchange, names[LIMIT], text);
+    (void)snprintf(text, sizeof text, "%lld", (long long)(state->left[i] > 0 ? state->left[i] : 0));
+    (void)rh_http_set_header(exchange, names[LEFT], text);
+    if (theirs)
+      put_moment(text, state->reset_s[i]);
+    else
+      (void)snprintf(text, sizeof text, "%.0fs", ceil(state->reset_s[i]));
+    (void)rh_http_set_header(exchange, names[RESET], text);
+  }
 }

@@ -296,6 +296,7 @@ void rh_models_preload(rh_daemon *daemon);
 // headers.c
 void rh_headers_common(rh_daemon *daemon, rh_http_exchange *exchange, const char *id);
 void rh_headers_error(rh_http_exchange *exchange, const rh_error *error, unsigned retry_after_s);
+void rh_headers_limits(rh_http_exchange *exchange, const rh_limit_state *state);
 
 // cors.c
 bool rh_cors_allows(const rh_daemon *daemon, const rh_http_exchange *exchange);

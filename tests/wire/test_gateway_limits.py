@@ -4,6 +4,7 @@ dialect. Buckets refill by the minute's share, so the numbers leave room for a m
 
 import threading
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -87,13 +88,26 @@ def test_requests_of_a_key(keyed):
     answer = refused(message(server, secret=ANN), 20)
     assert answer.json()["type"] == "error"
     assert answer.json()["error"]["type"] == "rate_limit_error"
-    assert number(answer, "x-ratelimit-remaining-requests") == 0
+    assert number(answer, "anthropic-ratelimit-requests-remaining") == 0
     answer = refused(said(server, secret=ANN, stream=True), 20)
     assert answer.header("content-type").startswith("application/json")
     # Another key is not concerned.
     assert all(said(server, secret=BOB).status == 200 for _ in range(5))
     assert said(server, secret=BOB).header("x-ratelimit-limit-requests") is None
     assert server.metric("roundhouse_rate_limited_count_total") == 3
+
+
+def test_anthropics_clients_are_told_in_their_words(keyed):
+    server = keyed(keys(requests_per_minute=3))
+    before = datetime.now(timezone.utc)
+    answer = message(server, secret=ANN)
+    assert answer.status == 200
+    told = {part: answer.header(f"anthropic-ratelimit-requests-{part}") for part in ("limit", "remaining", "reset")}
+    assert (told["limit"], told["remaining"]) == ("3", "2")
+    reset = datetime.strptime(told["reset"], "%Y-%m-%dT%H:%M:%S%z")
+    assert timedelta(seconds=18) <= reset - before <= timedelta(seconds=scaled(30))
+    assert answer.header("x-ratelimit-limit-requests") is None
+    assert answer.header("anthropic-ratelimit-tokens-limit") is None
 
 
 def test_the_default_of_all_keys_and_what_a_key_says_of_itself(keyed):
