@@ -138,8 +138,8 @@ static void test_broken_states(void **state) {
       "{\"version\":1,\"total\":10,\"done\":[[1]]}",
       "{\"version\":1,\"total\":10,\"done\":[1,2]}",
       "{\"version\":1,\"total\":10,\"done\":{}}",
-      "{\"version\":1,\"total\":10,\"sha256\":\"far too long "
-      "0123456789012345678901234567890123456789012345678901234567890123456789\",\"done\":[]}",
+      ("{\"version\":1,\"total\":10,\"sha256\":\"far too long "
+       "0123456789012345678901234567890123456789012345678901234567890123456789\",\"done\":[]}"),
   };
   for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
     rh_pull_state got;
