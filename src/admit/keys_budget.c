@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "admit/keys_private.h"
+#include "base/clock.h"
 
 #define DAY_S INT64_C(86400)
 
@@ -70,10 +71,8 @@ rh_status rh_key_check_budget(rh_key *key, int64_t now_s, rh_error *error) {
                    key->name, key->spent_usd, key->budget_usd);
   }
   int64_t end = period_end(key->period, key->period_begin_s);
-  time_t time = (time_t)end;
-  struct tm date;
-  char when[32] = "";
-  (void)strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&time, &date));
+  char when[32];
+  (void)rh_clock_format_utc(when, sizeof when, end);
   rh_status status = rh_fail(error, RH_BUDGET,
                              "the budget of the key \"%s\" is used up: $%.4f of $%.4f for this %s; it is renewed at %s",
                              key->name, key->spent_usd, key->budget_usd, rh_key_period_name(key->period), when);

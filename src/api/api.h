@@ -42,8 +42,8 @@ typedef struct rh_api_endpoint {
   const char *const *other_paths;  // NULL-terminated; NULL = none
   const char *stream_type;         // "text/event-stream"
   bool streams_by_default;
-  bool
-      repeats;  // whole answers can become an rh_form: nothing changes in them but ids, `created` and what put_times writes
+  // Whole answers can become an rh_form: nothing changes in them but ids, `created` and what rh_api_put_times writes.
+  bool repeats;
 
   // Body to request. Sets all of `out` but its id, and `stream` only where the body says so; `arena` holds what it
   // points at. Unknown fields that clients send by habit are added to `warnings` (entries joined by ", ", none with a

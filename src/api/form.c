@@ -45,6 +45,9 @@ static void words_of(const rh_answer_meta *meta, const char *out[WORDS]) {
   for (size_t i = 0; i < WORDS; i++) out[i] = all[i] != NULL ? all[i] : "";
 }
 
+// Says nothing that only some answers say.
+static bool is_usual(const rh_answer_meta *meta) { return meta->experiment == NULL && meta->confidence <= 0; }
+
 static void add_hole(rh_form *form, hole_kind kind, size_t at, size_t length) {
   size_t place = form->hole_count++;
   for (; place > 0 && form->holes[place - 1].at > at; place--) form->holes[place] = form->holes[place - 1];
@@ -81,7 +84,7 @@ static bool find_holes(rh_form *form, const rh_encoder *encoder, const char *byt
 rh_form *rh_form_new(const rh_encoder *encoder, const char *bytes, size_t length) {
   const rh_answer_meta *meta = encoder->meta;
   bool plain = encoder->endpoint->repeats && !encoder->request->stream && !encoder->failed &&
-               rh_encoder_complete(encoder) && meta->experiment == NULL && meta->confidence <= 0;
+               rh_encoder_complete(encoder) && is_usual(meta);
   rh_form *form = plain ? calloc(1, sizeof *form) : NULL;
   if (form == NULL) return NULL;
   const char *words[WORDS];
@@ -114,8 +117,7 @@ bool rh_form_fits(const rh_form *form, const rh_answer_meta *meta) {
   for (size_t i = 0; i < WORDS; i++) {
     if (strcmp(words[i], form->words[i]) != 0) return false;
   }
-  return meta->experiment == NULL && meta->confidence <= 0 && !(meta->cost_usd > form->cost_usd) &&
-         !(meta->cost_usd < form->cost_usd);
+  return is_usual(meta) && !(meta->cost_usd > form->cost_usd) && !(meta->cost_usd < form->cost_usd);
 }
 
 static void fill(const rh_form *form, const gap *hole, const char *request_id, const rh_answer_meta *meta,

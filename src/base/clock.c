@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The two clocks. Owns the text of the current second, one per thread; any thread. It never converts between monotonic and wall time: their distance changes.
+// The two clocks. Owns the text of the current second, one per thread; any thread. It never converts between monotonic and wall
+// time: their distance changes.
 #include "base/clock.h"
 
 #include <assert.h>
@@ -26,17 +27,24 @@ uint64_t rh_clock_wall_ns(void) {
 
 int64_t rh_clock_wall_s(void) { return (int64_t)time(NULL); }
 
+size_t rh_clock_format_utc(char *out, size_t size, int64_t seconds) {
+  time_t at = (time_t)seconds;
+  struct tm parts;
+  size_t length = gmtime_r(&at, &parts) == NULL ? 0 : strftime(out, size, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  if (length == 0) out[0] = '\0';
+  return length;
+}
+
 // The last second that was formatted: a busy log asks for the same one thousands of times.
 static _Thread_local struct {
   char text[ISO_SIZE];
-  size_t length;  // 0 = none yet
+  size_t length;  // with its 'Z'; 0 = none yet
   time_t second;
 } last;
 
 static bool remember_second(time_t second) {
-  struct tm parts;
   if (last.length > 0 && last.second == second) return true;
-  last.length = gmtime_r(&second, &parts) == NULL ? 0 : strftime(last.text, ISO_SIZE, "%Y-%m-%dT%H:%M:%S", &parts);
+  last.length = rh_clock_format_utc(last.text, ISO_SIZE, second);
   last.second = second;
   return last.length > 0;
 }
@@ -51,7 +59,8 @@ size_t rh_clock_format_iso(char *out, size_t size) {
   }
   int ms = (int)(now.tv_nsec / 1000000);
   const char rest[] = {'.', (char)('0' + ms / 100), (char)('0' + ms / 10 % 10), (char)('0' + ms % 10), 'Z', '\0'};
-  memcpy(out, last.text, last.length);
-  memcpy(out + last.length, rest, sizeof rest);
-  return last.length + sizeof rest - 1;
+  size_t length = last.length - 1;
+  memcpy(out, last.text, length);
+  memcpy(out + length, rest, sizeof rest);
+  return length + sizeof rest - 1;
 }

@@ -16,6 +16,8 @@ uint64_t rh_clock_wall_ns(void);  // nanoseconds since 1970
 int64_t rh_clock_wall_s(void);    // seconds since 1970
 // "2026-11-21T08:49:56.123Z" into `out` (at least 32 bytes). Returns its length.
 size_t rh_clock_format_iso(char *out, size_t size);
+// The same of a moment in seconds since 1970: "2026-11-21T08:49:56Z". 0, and "", for one that has no such form.
+size_t rh_clock_format_utc(char *out, size_t size, int64_t seconds);
 
 static inline double rh_ns_to_ms(uint64_t ns) { return (double)ns / 1e6; }
 static inline double rh_ns_to_s(uint64_t ns) { return (double)ns / 1e9; }

@@ -9,22 +9,22 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline uint64_t rh_hash_word(uint64_t hash, uint64_t word) {
-  hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
-  return hash ^ hash >> 32;
-}
-
+// Eight bytes at a time with the multiplication of Knuth's golden ratio and a final mix as in MurmurHash3.
 static inline uint64_t rh_hash_bytes(uint64_t seed, const void *bytes, size_t length) {
-  const char *at = bytes;
-  uint64_t hash = rh_hash_word(seed, length);
-  uint64_t word = 0;
-  for (; length >= sizeof word; at += sizeof word, length -= sizeof word) {
-    memcpy(&word, at, sizeof word);
-    hash = rh_hash_word(hash, word);
+  const unsigned char *at = bytes;
+  uint64_t hash = (seed + length) * UINT64_C(0x9e3779b97f4a7c15);
+  for (; length >= 8; at += 8, length -= 8) {
+    uint64_t word = 0;
+    memcpy(&word, at, 8);
+    hash = (hash ^ word) * UINT64_C(0xff51afd7ed558ccd);
+    hash ^= hash >> 32;
   }
-  word = 0;
+  uint64_t word = 0;
   if (length > 0) memcpy(&word, at, length);
-  return rh_hash_word(rh_hash_word(hash, word), 0);  // the last bytes have to reach all bits too
+  hash = (hash ^ word) * UINT64_C(0xc4ceb9fe1a85ec53);
+  hash ^= hash >> 33;
+  hash *= UINT64_C(0xff51afd7ed558ccd);
+  return hash ^ hash >> 33;
 }
 
 #endif

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/local.h"
@@ -43,9 +43,7 @@ static void set_number(json_t *object, const char *key, int64_t value) {
 
 static void set_time(json_t *object, const char *key, int64_t seconds) {
   char text[32];
-  struct tm parts;
-  time_t when = (time_t)seconds;
-  if (seconds > 0 && gmtime_r(&when, &parts) != NULL && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts) > 0)
+  if (seconds > 0 && rh_clock_format_utc(text, sizeof text, seconds) > 0)
     json_object_set_new(object, key, json_string(text));
 }
 

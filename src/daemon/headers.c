@@ -4,7 +4,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "daemon/internal.h"
@@ -35,13 +34,6 @@ void rh_headers_error(rh_http_exchange *exchange, const rh_error *error, unsigne
 
 enum { LIMIT, LEFT, RESET, PARTS };
 
-// The moment, where OpenAI's clients are told how long it takes.
-static void put_moment(char out[32], double after_s) {
-  time_t at = (time_t)(rh_clock_wall_s() + (int64_t)ceil(after_s));
-  struct tm utc;
-  if (gmtime_r(&at, &utc) == NULL || strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0) out[0] = '\0';
-}
-
 // The names that clients' libraries know, of requests and of tokens.
 void rh_headers_limits(rh_http_exchange *exchange, const rh_limit_state *state) {
   static const char *const openai[2][PARTS] = {
@@ -62,10 +54,11 @@ void rh_headers_limits(rh_http_exchange *exchange, const rh_limit_state *state) 
     (void)rh_http_set_header(exchange, names[LIMIT], text);
     (void)snprintf(text, sizeof text, "%lld", (long long)(state->left[i] > 0 ? state->left[i] : 0));
     (void)rh_http_set_header(exchange, names[LEFT], text);
-    if (theirs)
-      put_moment(text, state->reset_s[i]);
+    double reset_s = ceil(state->reset_s[i]);
+    if (theirs)  // want the moment, others how long it takes
+      (void)rh_clock_format_utc(text, sizeof text, rh_clock_wall_s() + (int64_t)reset_s);
     else
-      (void)snprintf(text, sizeof text, "%.0fs", ceil(state->reset_s[i]));
+      (void)snprintf(text, sizeof text, "%.0fs", reset_s);
     (void)rh_http_set_header(exchange, names[RESET], text);
   }
 }

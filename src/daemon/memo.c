@@ -41,6 +41,10 @@ void rh_memo_release(rh_memo *memo) {
   free(memo);
 }
 
+static void sweep_within(rh_memos *memos, uint64_t wait_ns) {
+  rh_loop_timer_set(memos->loop, &memos->sweep, wait_ns < SWEEP_NS ? wait_ns : SWEEP_NS);
+}
+
 // What the cache has forgotten is forgotten here too, at the next sweep: nobody would be given it, but it is not to be kept either.
 static void on_sweep(void *ctx) {
   rh_memos *memos = ctx;
@@ -55,9 +59,7 @@ static void on_sweep(void *ctx) {
     memos->places[i] = NULL;
     rh_memo_release(memo);
   }
-  if (next == UINT64_MAX) return;
-  uint64_t wait = next - now;
-  rh_loop_timer_set(memos->loop, &memos->sweep, wait < SWEEP_NS ? wait : SWEEP_NS);
+  if (next != UINT64_MAX) sweep_within(memos, next - now);
 }
 
 rh_memos *rh_memos_new(rh_loop *loop) {
@@ -131,7 +133,7 @@ static void prolong(const rh_call *call, rh_memo *memo) {
   uint64_t left = left_s > 0 ? (uint64_t)(left_s * 1e9) : 0;
   memo->until_ns = rh_clock_now_ns() + left;
   // One sweep is always due; it finds out when the next one is.
-  if (memos->sweep.heap_slot == 0) rh_loop_timer_set(memos->loop, &memos->sweep, left < SWEEP_NS ? left : SWEEP_NS);
+  if (memos->sweep.heap_slot == 0) sweep_within(memos, left);
 }
 
 void rh_memo_keep(rh_call *call) {

@@ -5,7 +5,6 @@
 // Loop thread only. It starts no worker.
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "daemon/ollama.h"
@@ -119,8 +118,5 @@ void rh_ollama_digest(const rh_served *served, char out[65]) {
 }
 
 void rh_ollama_time(int64_t seconds, char *out, size_t size) {
-  time_t at = (time_t)seconds;
-  struct tm parts;
-  if (gmtime_r(&at, &parts) == NULL || strftime(out, size, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
-    (void)rh_text_copy(out, size, "1970-01-01T00:00:00Z");
+  if (rh_clock_format_utc(out, size, seconds) == 0) (void)rh_text_copy(out, size, "1970-01-01T00:00:00Z");
 }

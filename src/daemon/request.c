@@ -36,29 +36,29 @@ static bool accepts_event_stream(const rh_http_exchange *exchange) {
   return accept != NULL && strstr(accept, "text/event-stream") != NULL;
 }
 
-static rh_step step_decode(rh_call *call) {
-  size_t length = 0;
-  const char *body = rh_http_body(call->exchange, &length);
-  bool stream = call->endpoint->streams_by_default || accepts_event_stream(call->exchange);
-  if (rh_memo_recall(call, body, length, stream)) {
-    rh_text_copy(call->asked->request.id, sizeof call->asked->request.id, call->id);
-    rh_status status = rh_hints_read(call->exchange, call->asked, &call->error);
-    return status == RH_OK ? RH_STEP_ADMIT : reject(call);
-  }
+static rh_status decode_body(rh_call *call, const char *body, size_t length, bool stream) {
   // Room for the body's strings, the structures around them, and the codec's notes. The factor covers a prompt given as
   // an array of one-digit token ids ("1,"), whose native form is larger than its text.
   call->asked->arena = rh_arena_new(1024 * 1024 + 8 * length);
   if (call->asked->arena == NULL) {
-    (void)rh_fail(&call->error, RH_NO_MEMORY, "no memory for this request; try again later");
-    return reject(call);
+    return rh_fail(&call->error, RH_NO_MEMORY, "no memory for this request; try again later");
   }
   rh_request *request = &call->asked->request;
   request->stream = call->decoded_stream = stream;
-  rh_text_copy(request->id, sizeof request->id, call->id);
   rh_status status = call->endpoint->decode(body, length, call->asked->arena, request, &call->warnings, &call->error);
   rh_request *copy = status == RH_OK ? rh_arena_alloc(call->asked->arena, sizeof *copy) : NULL;
   if (copy != NULL) *copy = *request;
   call->decoded = copy;
+  return status;
+}
+
+static rh_step step_decode(rh_call *call) {
+  size_t length = 0;
+  const char *body = rh_http_body(call->exchange, &length);
+  bool stream = call->endpoint->streams_by_default || accepts_event_stream(call->exchange);
+  bool known = rh_memo_recall(call, body, length, stream);
+  rh_status status = known ? RH_OK : decode_body(call, body, length, stream);
+  rh_text_copy(call->asked->request.id, sizeof call->asked->request.id, call->id);
   if (status == RH_OK) status = rh_hints_read(call->exchange, call->asked, &call->error);
   return status == RH_OK ? RH_STEP_ADMIT : reject(call);
 }

@@ -207,10 +207,13 @@ static void count_dropped(rh_ledger *ledger) {
   ledger->told_dropped = dropped;
 }
 
+static rh_ledger_record *record_in(const rh_ledger *ledger, unsigned long long place) {
+  return &ledger->chunks[place / RH_LEDGER_CHUNK % ledger->chunk_count][place % RH_LEDGER_CHUNK];
+}
+
 const rh_ledger_record *rh_ledger_record_at(const rh_ledger *ledger, unsigned long long n) {
   rh_ledger *shared = (rh_ledger *)(uintptr_t)ledger;  // atomics want no const
-  unsigned long long place = n - atomic_load_explicit(&shared->base, memory_order_relaxed);
-  return &ledger->chunks[place / RH_LEDGER_CHUNK % ledger->chunk_count][place % RH_LEDGER_CHUNK];
+  return record_in(ledger, n - atomic_load_explicit(&shared->base, memory_order_relaxed));
 }
 
 // An empty ring begins again at its front and keeps a chunk or two, so that a quiet server touches a few pages and a busy
@@ -260,8 +263,7 @@ void rh_ledger_add(rh_ledger *ledger, const rh_ledger_record *record) {
     count_dropped(ledger);
     return;
   }
-  memcpy(&ledger->chunks[place / RH_LEDGER_CHUNK % ledger->chunk_count][place % RH_LEDGER_CHUNK], record,
-         sizeof *record);
+  *record_in(ledger, place) = *record;
   atomic_store(&ledger->head, head + 1);
   // Either we see that it sleeps, or it sees our record before it goes to sleep: both sides are sequentially consistent.
   bool asleep = atomic_load(&ledger->asleep) && atomic_exchange(&ledger->asleep, false);

@@ -76,8 +76,8 @@ struct rh_ledger {
   // has seen a record to read sees the base it was written by. The same holds for the chunks: the loop's thread makes,
   // moves and frees only those that hold no record between tail and head.
   atomic_ullong base;
-  rh_ledger_record *
-      *chunks;  // chunk_count places, NULL = none; record n is in place (n - base) / RH_LEDGER_CHUNK, round and round
+  // `chunk_count` places, NULL = none; record n is in place (n - base) / RH_LEDGER_CHUNK, round and round.
+  rh_ledger_record **chunks;
   atomic_bool asleep;  // the ledger's thread waits without a time limit
   atomic_bool stop;
   atomic_ullong written, dropped, decisions, decisions_dropped, failures;

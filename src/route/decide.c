@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/utf8.h"
 #include "route/internal.h"
@@ -190,7 +191,7 @@ static void plan_group(rh_route_work *work, rh_plan *plan, const rh_group *group
   rh_strategy configured = group->strategy != RH_STRATEGY_COUNT ? group->strategy : work->policy->strategy;
   if (group->strategy == RH_STRATEGY_COUNT && configured == RH_STRATEGY_RULES) configured = RH_STRATEGY_BALANCED;
   plan->strategy = cascade ? RH_STRATEGY_RULES : strategy_of(work, configured);
-  uint64_t scope = group->name != NULL ? rh_route_hash(1, group->name, strlen(group->name)) : 2;
+  uint64_t scope = group->name != NULL ? rh_hash_bytes(1, group->name, strlen(group->name)) : 2;
   rh_ranking ranking = {
       .strategy = plan->strategy, .group = group, .sticky = group->sticky, .scope = scope, .explore = true};
   collect(work, &group->members, cascade ? ONE : WHOLE);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/hash.h"
 #include "route/internal.h"
 #include "route/scan.h"
 
@@ -169,7 +170,7 @@ static void apply_word(const char *word, rh_features *out) {
 // --- the session ---------------------------------------------------------------------------------------------------
 
 static uint64_t hash_text(uint64_t seed, const char *text) {
-  return rh_route_hash(seed, text, strnlen(text, HASHED_BYTES));
+  return rh_hash_bytes(seed, text, strnlen(text, HASHED_BYTES));
 }
 
 // A conversation is known by its beginning: everything up to the first message of the user stays the same from turn to turn.
@@ -177,9 +178,9 @@ static uint64_t session_hash(const rh_request *request) {
   if (request->session != NULL && request->session[0] != '\0') return hash_text(1, request->session) | 1;
   if (request->prompt_count == 0) return 0;
   const rh_prompt *prompt = &request->prompts[0];
-  if (prompt->kind == RH_PROMPT_TEXT) return rh_route_hash(2, prompt->text, least(prompt->count, HASHED_BYTES / 4)) | 1;
+  if (prompt->kind == RH_PROMPT_TEXT) return rh_hash_bytes(2, prompt->text, least(prompt->count, HASHED_BYTES / 4)) | 1;
   if (prompt->kind == RH_PROMPT_TOKENS)
-    return rh_route_hash(3, prompt->tokens, least(prompt->count, 64) * sizeof *prompt->tokens) | 1;
+    return rh_hash_bytes(3, prompt->tokens, least(prompt->count, 64) * sizeof *prompt->tokens) | 1;
   uint64_t hash = 4;
   for (size_t i = 0; i < prompt->count && i < 8; i++) {
     hash = hash_text(hash, prompt->messages[i].content);

@@ -4,31 +4,11 @@
 // Data owned: none. Threads: any.
 #include <ctype.h>
 #include <math.h>
-#include <string.h>
 
 #include "base/json.h"
 #include "route/internal.h"
 
 #define KEY_SHOWN 63  // bytes of a stranger's key that an error repeats
-
-uint64_t rh_route_hash(uint64_t seed, const void *bytes, size_t length) {
-  // Eight bytes at a time with the multiplication of Knuth's golden ratio and a final mix as in MurmurHash3; nobody can gain by a
-  // collision here but to share a member with somebody else.
-  const unsigned char *at = bytes;
-  uint64_t hash = (seed + length) * 0x9e3779b97f4a7c15u;
-  for (; length >= 8; at += 8, length -= 8) {
-    uint64_t word = 0;
-    memcpy(&word, at, 8);
-    hash = (hash ^ word) * 0xff51afd7ed558ccdu;
-    hash ^= hash >> 32;
-  }
-  uint64_t word = 0;
-  if (length > 0) memcpy(&word, at, length);
-  hash = (hash ^ word) * 0xc4ceb9fe1a85ec53u;
-  hash ^= hash >> 33;
-  hash *= 0xff51afd7ed558ccdu;
-  return hash ^ hash >> 33;
-}
 
 bool rh_route_same_word(const char *a, const char *b) {
   for (;;) {

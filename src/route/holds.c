@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "route/internal.h"
 
 // --- facts ---------------------------------------------------------------------------------------------------------
@@ -22,7 +23,7 @@
 bool rh_subject_is_text(rh_subject subject) { return (TEXT_SUBJECTS >> subject & 1) != 0; }
 
 uint64_t rh_text_bits(const char *text) {
-  uint64_t hash = rh_route_hash(0, text, strlen(text));
+  uint64_t hash = rh_hash_bytes(0, text, strlen(text));
   return BIT(hash & 31) | BIT(32 + ((unsigned char)text[0] & 31));
 }
 

@@ -16,8 +16,6 @@
 #define RH_CONDITION_DEPTH_MAX 8     // of all, any and not
 #define RH_CONDITION_WORDS_MAX 4096  // words, headers and fields of one condition's lists
 
-uint64_t rh_route_hash(uint64_t seed, const void *bytes, size_t length);
-
 // --- fields.c: a field's name is the same with capitals, '_' and '-' or without --------------------------------------
 
 bool rh_route_same_word(const char *a, const char *b);

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "route/internal.h"
 
 #define NEAR_LATENCY 1.25  // a session stays with a member that is so much slower than the fastest
@@ -20,8 +21,8 @@ static const rh_route_member *member_of(const rh_route_work *work, size_t place)
 }
 
 static uint64_t identity(uint64_t seed, const rh_route_member *member) {
-  uint64_t hash = rh_route_hash(seed, member->provider, strlen(member->provider));
-  return rh_route_hash(hash, member->model, strlen(member->model));
+  uint64_t hash = rh_hash_bytes(seed, member->provider, strlen(member->provider));
+  return rh_hash_bytes(hash, member->model, strlen(member->model));
 }
 
 static void to_front(rh_route_work *work, size_t place) {

@@ -30,7 +30,7 @@ static bool hash_tuple(tpl_render *render, const tpl_list *list, uint64_t *out) 
   for (size_t i = 0; i < list->count; i++) {
     uint64_t item;
     if (!rh_tpl_hash(render, list->items[i], &item)) return false;
-    *out = rh_hash_word(*out, item);
+    *out = hash_bytes((uint64_t[2]){*out, item}, 2 * sizeof item);
   }
   rh_tpl_leave(render);
   return true;
