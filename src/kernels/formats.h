@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: the names of all formats of all instruction sets, as their files export them (RK_NAME in isa.h).
+#ifndef RH_KERNELS_FORMATS_H
+#define RH_KERNELS_FORMATS_H
+
+#include "kernels/format.h"
+
+#define RK_DECLARE_FORMATS(isa)      \
+  extern const rk_format rk_q4_0##isa
+
+RK_DECLARE_FORMATS(_portable);
+RK_DECLARE_FORMATS(_avx2);
+RK_DECLARE_FORMATS(_avxvnni);
+RK_DECLARE_FORMATS(_avx512);
+
+#endif

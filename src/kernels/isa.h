@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: the vector operations in which the kernels are written, for the instruction set this file is compiled for. Each
+// kernel source is compiled once for every set, with RK_ISA_AVX512, RK_ISA_AVXVNNI or RK_ISA_AVX2 defined, or none of them
+// for portable C.
+//
+// One value stands for the same thing in each of a panel's 16 rows. The operations are named and described in isa_avx2.h; all
+// sets have the same.
+#ifndef RH_KERNELS_ISA_H
+#define RH_KERNELS_ISA_H
+
+#include "kernels/format.h"
+
+#define RK_INLINE static inline __attribute__((always_inline))
+// A loop to be kept as one: unrolled whole, the compiler would put off its additions and run out of registers.
+#define RK_KEEP_LOOP _Pragma("GCC unroll 1")
+#define RK_PASTE2(a, b) a##b
+#define RK_PASTE(a, b) RK_PASTE2(a, b)
+
+#if defined RK_ISA_AVX512
+#define RK_SUFFIX _avx512
+#define RK_ISA_NAME "avx512"
+#include "kernels/isa_avx512.h"
+#elif defined RK_ISA_AVXVNNI
+#define RK_SUFFIX _avxvnni
+#define RK_ISA_NAME "avxvnni"
+#include "kernels/isa_avx2.h"
+#elif defined RK_ISA_AVX2
+#define RK_SUFFIX _avx2
+#define RK_ISA_NAME "avx2"
+#include "kernels/isa_avx2.h"
+#else
+#define RK_SUFFIX _portable
+#define RK_ISA_NAME "portable"
+#include "kernels/isa_portable.h"
+#endif
+
+// RK_NAME(rk_q4_0) is rk_q4_0_avx2, and so on: what a file compiled several times calls the one thing it exports.
+#define RK_NAME(name) RK_PASTE(name, RK_SUFFIX)
+
+#endif
