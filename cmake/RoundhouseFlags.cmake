@@ -8,7 +8,8 @@ target_compile_features(rh_flags INTERFACE c_std_17)
 target_compile_definitions(rh_flags INTERFACE _GNU_SOURCE)
 target_include_directories(rh_flags INTERFACE "${CMAKE_SOURCE_DIR}/src")
 target_compile_options(rh_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>
   $<$<BOOL:${RH_WERROR}>:-Werror>
   -fno-common -fno-omit-frame-pointer)
 

@@ -17,14 +17,43 @@ endif()
 # The files that are compiled for every set: those that use its operations.
 file(GLOB RH_KERNEL_SOURCES CONFIGURE_DEPENDS "${RH_KERNEL_FOLDER}/isa/*.c")
 
-# Vector code wants -O3; a compiler that puts off additions runs out of registers (docs/kernels.md).
-set(RH_KERNEL_OPTIONS -ffp-contract=off $<$<NOT:$<CONFIG:Debug>>:-O3> $<$<C_COMPILER_ID:GNU>:-fno-tree-reassoc>)
+# Vector code wants -O3; a compiler that puts off additions runs out of registers (docs/kernels.md). And GCC does not see that
+# the loop which opens a chunk writes all that the next one reads.
+set(RH_KERNEL_OPTIONS -ffp-contract=off $<$<NOT:$<CONFIG:Debug>>:-O3>
+  $<$<C_COMPILER_ID:GNU>:-fno-tree-reassoc> $<$<C_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 
-add_library(rh_kernel_sets STATIC)
+# What is compiled once and knows nothing of ggml.
+set(RH_KERNEL_COMMON choose panel product)
+list(TRANSFORM RH_KERNEL_COMMON REPLACE "(.+)" "${RH_KERNEL_FOLDER}/\\1.c")
+
+add_library(rh_kernel_sets STATIC ${RH_KERNEL_COMMON})
+target_compile_options(rh_kernel_sets PRIVATE -fvisibility=hidden)
 foreach(set IN LISTS RH_KERNEL_SETS)
   add_library(rh_kernels_${set} OBJECT ${RH_KERNEL_SOURCES})
   target_link_libraries(rh_kernels_${set} PRIVATE rh_flags)
-  target_compile_options(rh_kernels_${set} PRIVATE ${RH_KERNEL_OPTIONS} ${RH_KERNEL_FLAGS_${set}})
+  target_compile_options(rh_kernels_${set} PRIVATE -fvisibility=hidden ${RH_KERNEL_OPTIONS} ${RH_KERNEL_FLAGS_${set}})
   target_sources(rh_kernel_sets PRIVATE $<TARGET_OBJECTS:rh_kernels_${set}>)
 endforeach()
-target_link_libraries(rh_kernel_sets PUBLIC rh_flags m)
+target_link_libraries(rh_kernel_sets PUBLIC rh_flags Threads::Threads m)
+
+# The library. It needs headers of ggml that are not installed with it, and the very version they are of.
+set(RH_GGML_SOURCE "${RH_LLAMA_SOURCE}/ggml")
+if(TARGET rh_llama AND NOT ENGINE_LLAMA STREQUAL "system" AND EXISTS "${RH_GGML_SOURCE}/src/ggml-cpu/traits.h")
+  enable_language(CXX)
+  file(STRINGS "${RH_GGML_SOURCE}/CMakeLists.txt" lines REGEX "^set\\(GGML_VERSION_(MAJOR|MINOR|PATCH) [0-9]+\\)")
+  string(REGEX MATCHALL "[0-9]+" numbers "${lines}")
+  list(JOIN numbers "." RH_GGML_VERSION)
+
+  file(GLOB sources CONFIGURE_DEPENDS "${RH_KERNEL_FOLDER}/*.c" "${RH_KERNEL_FOLDER}/*.cpp")
+  list(REMOVE_ITEM sources ${RH_KERNEL_COMMON})
+  add_library(rh_kernels MODULE ${sources})
+  target_link_libraries(rh_kernels PRIVATE rh_kernel_sets rh_llama Threads::Threads ${CMAKE_DL_LIBS})
+  target_include_directories(rh_kernels SYSTEM PRIVATE "${RH_GGML_SOURCE}/src" "${RH_GGML_SOURCE}/src/ggml-cpu")
+  target_compile_features(rh_kernels PRIVATE cxx_std_17)
+  target_compile_definitions(rh_kernels PRIVATE "RK_GGML_VERSION=\"${RH_GGML_VERSION}\"")
+  target_compile_options(rh_kernels PRIVATE -fvisibility=hidden $<$<COMPILE_LANGUAGE:CXX>:-fno-rtti -fno-exceptions>)
+  set_target_properties(rh_kernels PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}")
+  rh_run_path(rh_kernels)
+  install(TARGETS rh_kernels LIBRARY DESTINATION "${RH_LLAMA_INSTALL_DIR}")
+  message(STATUS "Kernels: for ggml ${RH_GGML_VERSION}")
+endif()

@@ -27,7 +27,7 @@ python3-venv
 LIST
   if needs_npm "$1"; then printf 'npm\n'; fi
   case "$1" in
-    test) printf 'libcmocka-dev\nredis-server\n' ;;
+    test) printf 'libcmocka-dev\nlibsimde-dev\nredis-server\n' ;;
     lint) printf 'libcmocka-dev\nclang-format\nclang-tidy\n' ;;
     fuzz) printf 'clang\nllvm\n' ;;
   esac
@@ -54,6 +54,7 @@ package_present() {
     libmicrohttpd-dev) have pkg-config && pkg-config --exists libmicrohttpd ;;
     libpcre2-dev) have pkg-config && pkg-config --exists 'libpcre2-8 >= 10.40' ;;
     libsqlite3-dev) have pkg-config && pkg-config --exists 'sqlite3 >= 3.38' ;;
+    libsimde-dev) has_header simde/x86/avx512/dpbusd.h ;;
     libssl-dev) have pkg-config && pkg-config --exists libcrypto ;;
     libutf8proc-dev) have pkg-config && pkg-config --exists libutf8proc ;;
     llvm) have llvm-symbolizer ;;
@@ -62,6 +63,9 @@ package_present() {
     *) have "$1" ;;
   esac
 }
+
+# Whether the compiler finds a header that has no program and no pkg-config file to ask.
+has_header() { printf '#include <%s>\n' "$1" | cc -E -x c - >/dev/null 2>&1; }
 
 # A Python 3.11 or newer that can make virtual environments, the system's own first: others in PATH may be anything.
 find_python() {

@@ -181,6 +181,15 @@ static void print_hardware(const rh_hardware *hardware) {
   }
 }
 
+// A line about an engine, when its probe says something under `key`.
+static void print_remark(const json_t *engine, const char *key, const char *about) {
+  const char *remark = text_of(engine, key);
+  if (remark[0] == '\0') return;
+  printf("\n%s: %s", text_of(engine, "engine"), about);
+  rh_cli_write_text(stdout, remark, strlen(remark));
+  fputc('\n', stdout);
+}
+
 static int print_engines(const json_t *engines) {
   static const char *const headings[] = {"ENGINE", "WORKS", "VERSION", "RUNS ON", "DETAILS", NULL};
   rh_table *table = rh_table_new(headings);
@@ -199,13 +208,11 @@ static int print_engines(const json_t *engines) {
                                        devices, text_of(engine, works ? "acceleration" : "reason")});
   }
   int code = rh_table_print_free(table, stdout);
-  // An engine that works may still say which of its accelerators do not.
   json_array_foreach(engines, i, engine) {
-    const char *reason = text_of(engine, "reason");
-    if (!json_is_true(json_object_get(engine, "available")) || reason[0] == '\0') continue;
-    printf("\n%s: ", text_of(engine, "engine"));
-    rh_cli_write_text(stdout, reason, strlen(reason));
-    fputc('\n', stdout);
+    if (!json_is_true(json_object_get(engine, "available"))) continue;
+    print_remark(engine, "kernels", "kernels: ");
+    // An engine that works may still say which of its accelerators do not.
+    print_remark(engine, "reason", "");
   }
   return code;
 }

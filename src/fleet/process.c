@@ -44,6 +44,7 @@ static const char *const passed_prefixes[] = {
     "GLIBC_TUNABLES=",
     "ROUNDHOUSE_LOG_",
     "ROUNDHOUSE_LLAMA_DIR=",
+    "ROUNDHOUSE_KERNELS=",
     // The ONNX engine: its library, its providers' order and plugins, where it keeps graphs and looks for wheels.
     "ROUNDHOUSE_ORT",
     "ROUNDHOUSE_PROVIDERS=",

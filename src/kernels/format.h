@@ -96,6 +96,7 @@ typedef struct rk_set {
   const rk_format *const *formats;
   size_t format_count;
   rk_quantize *quantize[RK_ACTIVATIONS];
+  const struct rk_attention *attention;  // attention_kernel.h
 } rk_set;
 
 extern const rk_set rk_set_portable;

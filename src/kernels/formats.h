@@ -6,8 +6,18 @@
 
 #include "kernels/format.h"
 
-#define RK_DECLARE_FORMATS(isa)      \
-  extern const rk_format rk_q4_0##isa
+#define RK_DECLARE_FORMATS(isa)        \
+  extern const rk_format rk_q4_0##isa; \
+  extern const rk_format rk_q4_1##isa; \
+  extern const rk_format rk_q5_0##isa; \
+  extern const rk_format rk_q5_1##isa; \
+  extern const rk_format rk_q8_0##isa; \
+  extern const rk_format rk_f16##isa;  \
+  extern const rk_format rk_bf16##isa; \
+  extern const rk_format rk_f32##isa;  \
+  extern const rk_format rk_q4_k##isa; \
+  extern const rk_format rk_q5_k##isa; \
+  extern const rk_format rk_q6_k##isa
 
 RK_DECLARE_FORMATS(_portable);
 RK_DECLARE_FORMATS(_avx2);

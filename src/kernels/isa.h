@@ -11,28 +11,35 @@
 
 #include "kernels/format.h"
 
+#ifndef RK_INLINE  // a build that values its own time above the kernels' may say otherwise
 #define RK_INLINE static inline __attribute__((always_inline))
+#endif
 // A loop to be kept as one: unrolled whole, the compiler would put off its additions and run out of registers.
 #define RK_KEEP_LOOP _Pragma("GCC unroll 1")
 #define RK_PASTE2(a, b) a##b
 #define RK_PASTE(a, b) RK_PASTE2(a, b)
 
 #if defined RK_ISA_AVX512
-#define RK_SUFFIX _avx512
+#define RK_ISA_SUFFIX _avx512
 #define RK_ISA_NAME "avx512"
 #include "kernels/isa_avx512.h"
 #elif defined RK_ISA_AVXVNNI
-#define RK_SUFFIX _avxvnni
+#define RK_ISA_SUFFIX _avxvnni
 #define RK_ISA_NAME "avxvnni"
 #include "kernels/isa_avx2.h"
 #elif defined RK_ISA_AVX2
-#define RK_SUFFIX _avx2
+#define RK_ISA_SUFFIX _avx2
 #define RK_ISA_NAME "avx2"
 #include "kernels/isa_avx2.h"
 #else
-#define RK_SUFFIX _portable
+#define RK_ISA_SUFFIX _portable
 #define RK_ISA_NAME "portable"
 #include "kernels/isa_portable.h"
+#endif
+
+// A test may compile the same sources once more, under another name.
+#ifndef RK_SUFFIX
+#define RK_SUFFIX RK_ISA_SUFFIX
 #endif
 
 // RK_NAME(rk_q4_0) is rk_q4_0_avx2, and so on: what a file compiled several times calls the one thing it exports.

@@ -9,8 +9,9 @@
 #ifndef RH_KERNELS_ISA_AVX2_H
 #define RH_KERNELS_ISA_AVX2_H
 
-#include <immintrin.h>
 #include <string.h>
+
+#include "kernels/intrinsics.h"
 
 #define RK_TILE 4
 
@@ -208,6 +209,11 @@ RK_INLINE rk_floats rk_bfloats_load(const uint16_t *p) {
   __m256i hi = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p + 8)));
   return (rk_floats){_mm256_castsi256_ps(_mm256_slli_epi32(lo, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(hi, 16))};
 }
+
+#ifndef RK_INTRINSICS
+// Keeps a value in its registers at this place (see tile256.h).
+#define rk_settle(v) __asm__("" : "+x"((v).lo), "+x"((v).hi))
+#endif
 
 #include "kernels/quantize_avx2.h"
 

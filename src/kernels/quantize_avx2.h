@@ -4,7 +4,7 @@
 #ifndef RH_KERNELS_QUANTIZE_AVX2_H
 #define RH_KERNELS_QUANTIZE_AVX2_H
 
-#include <immintrin.h>
+#include "kernels/intrinsics.h"
 
 // The largest magnitude of 32 floats.
 RK_INLINE float rk_largest(const float *x) {

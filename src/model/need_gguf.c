@@ -184,6 +184,19 @@ static int64_t process_bytes(const rh_gguf_shape *shape, const sizes *size) {
 
 // --- weights ---------------------------------------------------------------------------------------------------------
 
+// Our kernels keep packed weights instead of the file's pages and not beside them. The worker chooses them (src/kernels/choose.c)
+// and this is the same rule; where it errs, a load reserves more than it takes.
+static uint64_t types_without_copies(void) {
+#if defined __x86_64__
+  enum { Q4_0 = 2, Q4_K = 12 };
+  const char *wish = getenv("ROUNDHOUSE_KERNELS");
+  bool stock = wish && strcmp(wish, "stock") == 0;
+  bool can = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (can && !stock) return UINT64_C(1) << Q4_0 | UINT64_C(1) << Q4_K;
+#endif
+  return 0;
+}
+
 uint64_t rh_need_rearranged_types(void) {
   // ggml_repack_get_optimal_repack_type in ggml-cpu/repack.cpp: Q4_0, Q4_K, IQ4_NL, MXFP4; Q2_K; and on Arm more.
   enum { Q4_0 = 2, Q8_0 = 8, Q2_K = 10, Q4_K = 12, Q5_K = 13, Q6_K = 14, IQ4_NL = 20, MXFP4 = 39 };
@@ -198,7 +211,7 @@ uint64_t rh_need_rearranged_types(void) {
 #else
   (void)common;
 #endif
-  return types;
+  return types & ~types_without_copies();
 }
 
 // llama.cpp maps the file and copies such weights besides; both are resident.

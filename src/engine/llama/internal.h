@@ -46,7 +46,8 @@ struct rh_sequence {
 // What libllama was built with and may use on this machine. Made once per process.
 typedef struct rh_llama_library {
   char folder[512];        // where the backends' libraries were looked for
-  char acceleration[128];  // the CPU variant in use and what it can do
+  char kernels[128];       // the matrix kernels in use and why: "avx2 (...)" or "stock (...)"
+  char acceleration[128];  // the kernels, the CPU variant in use and what it can do
   struct ggml_threadpool *(*threadpool_new)(struct ggml_threadpool_params *params);  // NULL when the backend has none
   void (*threadpool_free)(struct ggml_threadpool *pool);
   bool has_cpu;
@@ -113,6 +114,11 @@ rh_status rh_llama_library_probe(rh_dynbuf *out);
 void rh_llama_library_device_names(char *out, size_t size, bool on_gpu);
 // Bytes free on all GPUs together; 0 without one. The first call may make a driver's context on each.
 int64_t rh_llama_library_gpu_free_bytes(void);
+
+// kernels.c: have our kernels take the place of llama.cpp's where they can, and write which ones are in use to `words`.
+void rh_llama_kernels_install(void *backend_function, const char *folder, char *words, size_t size);
+// Are the weights about to be loaded read from a mapping of their file?
+void rh_llama_kernels_mapped(bool from_mapping);
 
 // file.c: refuse what is plainly no GGUF model before llama sees it, with a message a person can act on.
 rh_status rh_llama_file_check(const char *path, rh_error *error);

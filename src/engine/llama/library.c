@@ -64,7 +64,8 @@ static void describe_cpu(ggml_backend_reg_t reg, void *any_function) {
   ggml_backend_get_features_t get_features = NULL;
   (void)proc_address(reg, "ggml_backend_get_features", &get_features, sizeof get_features);
   size_t size = sizeof library.acceleration;
-  int used = snprintf(library.acceleration, size, "%s", file);
+  // Of the kernels only the name; why it is these stands in `kernels`.
+  int used = snprintf(library.acceleration, size, "kernels %.*s, %s", (int)strcspn(library.kernels, " "), library.kernels, file);
   const struct ggml_backend_feature *feature = get_features ? get_features(reg) : NULL;
   bool first = true;
   for (; feature && feature->name && used > 0; feature++) {
@@ -93,6 +94,7 @@ static void find_everything(void) {
   if (!proc_address(reg, "ggml_threadpool_free", &library.threadpool_free, sizeof library.threadpool_free)) {
     library.threadpool_new = NULL;
   }
+  rh_llama_kernels_install(address, library.folder, library.kernels, sizeof library.kernels);
   describe_cpu(reg, address);
 }
 
@@ -236,6 +238,8 @@ rh_status rh_llama_library_probe(rh_dynbuf *out) {
   }
   (void)rh_dynbuf_append_text(out, "],");
   append_string(out, "acceleration", found->acceleration);
+  (void)rh_dynbuf_append_char(out, ',');
+  append_string(out, "kernels", found->kernels);
   (void)rh_dynbuf_append_char(out, '}');
   // The appends before leave their failure in `failed`, so one look at the end is enough.
   return out->failed ? RH_TOO_LARGE : RH_OK;

@@ -60,9 +60,12 @@ static rh_status check_options(const rh_load_options *options, rh_error *error) 
 static rh_status load_model(rh_engine *engine, const rh_load *load, load_progress *progress, rh_error *error) {
   struct llama_model_params params = llama_model_default_params();
   params.n_gpu_layers = load->options.gpu_layers < 0 ? -1 : (int32_t)load->options.gpu_layers;
+  // Said and not left to llama.cpp, as the kernels give pages of a mapping back.
+  if (!engine->on_gpu) params.load_mode = LLAMA_LOAD_MODE_MMAP;
   if (load->options.mlock) params.load_mode = LLAMA_LOAD_MODE_MMAP_MLOCK;
   params.progress_callback = on_progress;
   params.progress_callback_user_data = progress;
+  rh_llama_kernels_mapped(params.load_mode == LLAMA_LOAD_MODE_MMAP || params.load_mode == LLAMA_LOAD_MODE_MMAP_MLOCK);
   engine->model = llama_model_load_from_file(load->path, params);
   if (progress->cancelled) return rh_fail(error, RH_CANCELLED, "loading %s was given up", load->path);
   if (!engine->model) return fail_load(error, load->path, "cannot load the model");

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every set of kernels against the portable one: the same bytes of quantized activations, the same packed weights, the same
+// products but for the order of a few roundings. Sets that this processor cannot run take part in simulation (tests/simulated).
+#include "kernels_sets_fixture.h"
+
+// The real sets that run here, and the simulated ones.
+static tested sets[8];
+static size_t set_count;
+
+static void find_sets(void) {
+  sets[set_count++] = (tested){"portable", &rk_set_portable};
+#ifdef __x86_64__
+  unsigned abilities = rk_abilities();
+  if (abilities & RK_CAN_AVX2) sets[set_count++] = (tested){"avx2", &rk_set_avx2};
+  if (abilities & RK_CAN_AVXVNNI) sets[set_count++] = (tested){"avxvnni", &rk_set_avxvnni};
+  if (abilities & RK_CAN_AVX512) sets[set_count++] = (tested){"avx512", &rk_set_avx512};
+#endif
+#ifdef RK_SIMULATED
+  sets[set_count++] = (tested){"avxvnni simulated", &rk_set_avxvnnisim};
+  sets[set_count++] = (tested){"avx512 simulated", &rk_set_avx512sim};
+#endif
+  print_message("sets:");
+  for (size_t s = 0; s < set_count; s++) print_message(" %s,", sets[s].label);
+  print_message(" of %zu formats\n", rk_set_portable.format_count);
+}
+
+static void test_all_sets_have_the_same_formats(void **state) {
+  (void)state;
+  assert_true(rk_set_portable.format_count > 0);
+  for (size_t s = 0; s < set_count; s++) {
+    assert_int_equal(sets[s].set->format_count, rk_set_portable.format_count);
+    for (size_t f = 0; f < rk_set_portable.format_count; f++) {
+      const rk_format *one = rk_set_portable.formats[f];
+      const rk_format *other = sets[s].set->formats[f];
+      assert_int_equal(other->type, one->type);
+      assert_string_equal(other->name, one->name);
+      assert_int_equal(other->activation, one->activation);
+      assert_int_equal(other->block, one->block);
+      assert_int_equal(other->block_bytes, one->block_bytes);
+      assert_int_equal(other->align, one->align);
+      for (int columns = one->align; columns <= RK_CHUNK; columns += one->align) {
+        assert_int_equal(other->chunk_bytes(columns), one->chunk_bytes(columns));
+      }
+    }
+  }
+}
+
+// A bias is one number, or two of 16 bits that add up to it: what a set makes of it is its own business.
+static bool same_bias(uint32_t one, uint32_t other) {
+  return one == other || (int32_t)one == (int16_t)(other & 0xffff) + (int16_t)(other >> 16);
+}
+
+static void compare_a32(const rk_a32 *one, const rk_a32 *other, int columns, const char *where) {
+  size_t blocks = (size_t)columns / RK_BLOCK;
+  if (memcmp(one->q, other->q, (size_t)columns) != 0) fail_msg("%s: bytes differ", where);
+  if (memcmp(one->scale, other->scale, blocks * sizeof(float)) != 0) fail_msg("%s: scales differ", where);
+  if (memcmp(one->sum, other->sum, blocks * sizeof(float)) != 0) fail_msg("%s: sums differ", where);
+  for (size_t b = 0; b < blocks; b++) {
+    if (!same_bias(one->bias8[b], other->bias8[b])) fail_msg("%s: bias %zu differs", where, b);
+  }
+}
+
+static void compare_a256(const rk_a256 *one, const rk_a256 *other, const char *where) {
+  if (memcmp(one->q, other->q, sizeof one->q) != 0) fail_msg("%s: bytes differ", where);
+  if (memcmp(&one->scale, &other->scale, sizeof one->scale) != 0) fail_msg("%s: scales differ", where);
+  if (memcmp(one->sum, other->sum, sizeof one->sum) != 0) fail_msg("%s: sums differ", where);
+  for (size_t b = 0; b < RK_CHUNK / 16; b++) {
+    if (!same_bias(one->bias32[b], other->bias32[b])) fail_msg("%s: bias %zu differs", where, b);
+  }
+}
+
+static void compare_quantizers(const float *x, int columns, const tested *other, const char *where) {
+  static rk_a32 a32[2];
+  static rk_a256 a256[2];
+  static rk_af32 af32[2];
+  memset(a32, 0x5a, sizeof a32);
+  memset(a256, 0x5a, sizeof a256);
+  memset(af32, 0x5a, sizeof af32);
+  const rk_set *two[2] = {&rk_set_portable, other->set};
+  for (int i = 0; i < 2; i++) {
+    two[i]->quantize[RK_A32](x, columns, &a32[i]);
+    two[i]->quantize[RK_A256](x, columns, &a256[i]);
+    two[i]->quantize[RK_AF32](x, columns, &af32[i]);
+  }
+  compare_a32(&a32[0], &a32[1], columns, where);
+  compare_a256(&a256[0], &a256[1], where);
+  if (memcmp(&af32[0], &af32[1], sizeof af32[0]) != 0) fail_msg("%s: floats differ", where);
+}
+
+// Numbers of all sizes, halves between two integers, zeros, and what is no number.
+static void test_quantized_activations_are_the_same(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= 2000; seed++) {
+    rk_random random = {seed};
+    float *x = malloc(RK_CHUNK * sizeof *x);  // exactly so many: reading on is found
+    assert_non_null(x);
+    int columns = RK_BLOCK * (1 + (int)rk_below(&random, RK_BLOCKS));
+    rk_fill_floats(&random, (rk_fill)rk_below(&random, RK_FILLS), x, columns);
+    memmove(x + RK_CHUNK - columns, x, (size_t)columns * sizeof *x);
+    for (size_t s = 1; s < set_count; s++) {
+      char where[96];
+      (void)snprintf(where, sizeof where, "%s, seed %d, %d columns", sets[s].label, (int)seed, columns);
+      compare_quantizers(x + RK_CHUNK - columns, columns, &sets[s], where);
+    }
+    free(x);
+  }
+}
+
+// Rounds to the nearest integer, the even one of two, and the largest becomes 127.
+static void test_portable_rounds_as_it_says(void **state) {
+  (void)state;
+  float x[RK_BLOCK] = {127.0F,  0.5F,   1.5F,        2.5F,         -0.5F,   -1.5F,
+                       -126.5F, 126.5F, 0.49999997F, -0.49999997F, 3.4999F, -0.0F};
+  static const int8_t expected[12] = {127, 0, 2, 2, 0, -2, -126, 126, 0, 0, 3, 0};
+  rk_a32 out;
+  rk_set_portable.quantize[RK_A32](x, RK_BLOCK, &out);
+  assert_memory_equal(out.q, expected, sizeof expected);
+  assert_true(out.scale[0] == 1.0F);
+  assert_true(out.sum[0] == 131.0F);
+  assert_int_equal((int32_t)out.bias8[0], -8 * 131);
+}
+
+static void test_packed_weights_are_the_same(void **state) {
+  (void)state;
+  for (size_t f = 0; f < rk_set_portable.format_count; f++) {
+    const rk_format *format = rk_set_portable.formats[f];
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+      rk_case one = rk_case_new(format, seed, RK_WEIGHTS_ANY);
+      for (size_t s = 1; s < set_count; s++) rk_compare_packed(&one, format, sets[s].set->formats[f], sets[s].label);
+      rk_case_free(&one);
+    }
+  }
+}
+
+static void products(rk_weights weights, uint64_t seeds) {
+  for (size_t f = 0; f < rk_set_portable.format_count; f++) {
+    double worst = 0.0;
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
+      rk_case one = rk_case_new(rk_set_portable.formats[f], seed, weights);
+      rk_case_reference(&one);
+      for (size_t s = 0; s < set_count; s++) {
+        double error = rk_compare_product(&one, sets[s].set, f, sets[s].label);
+        worst = error > worst ? error : worst;
+      }
+      rk_case_free(&one);
+    }
+    print_message("%-5s largest difference: %.2f roundings of the sum of magnitudes\n",
+                  rk_set_portable.formats[f]->name, worst);
+  }
+}
+
+static void test_products_are_the_same(void **state) {
+  (void)state;
+  products(RK_WEIGHTS_ANY, 24);
+}
+
+// Where sums are largest, and those of 16 bits closest to their end.
+static void test_products_of_the_largest_numbers(void **state) {
+  (void)state;
+  products(RK_WEIGHTS_EXTREME, 8);
+}
+
+// Scales that are no numbers, and any bytes at all: nothing breaks, whatever comes out.
+static void test_hostile_weights(void **state) {
+  (void)state;
+  for (size_t f = 0; f < rk_set_portable.format_count; f++) {
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+      rk_case one = rk_case_new(rk_set_portable.formats[f], seed, RK_WEIGHTS_HOSTILE);
+      for (size_t s = 0; s < set_count; s++) rk_run_product(&one, sets[s].set, f);
+      rk_case_free(&one);
+    }
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_all_sets_have_the_same_formats),
+      cmocka_unit_test(test_portable_rounds_as_it_says),
+      cmocka_unit_test(test_quantized_activations_are_the_same),
+      cmocka_unit_test(test_packed_weights_are_the_same),
+      cmocka_unit_test(test_products_are_the_same),
+      cmocka_unit_test(test_products_of_the_largest_numbers),
+      cmocka_unit_test(test_hostile_weights),
+  };
+  find_sets();
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
