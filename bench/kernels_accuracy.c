@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// kernels_accuracy [--tokens N] [--context N] [--batch N] [--threads N] [--set NAME] MODEL TEXT...
+// kernels_accuracy [--tokens N] [--context N] [--batch N] [--threads N] [--set NAME] [--reference NAME]
+//                  [--reference-model FILE] MODEL TEXT...
 //
 // What our matrix kernels change in a model's answers. The same text goes through llama.cpp twice, in two processes at once: with
-// its own kernels and with ours. Prints one JSON object: the Kullback-Leibler divergence of ours from stock, mean, 99th
+// its own kernels (the reference) and with ours. Prints one JSON object: the Kullback-Leibler divergence of ours from stock, mean, 99th
 // percentile and greatest, in nats; both perplexities and their relative difference; how often both find the same next token
 // most likely. Ends with 1 when the mean divergence is above 0.001 or the perplexities differ by more than 0.2 %.
 //
 // The text is cut into pieces of --context tokens (512), each read with nothing before it, --batch tokens (512) at a time: 1
 // measures the kernels of a single stream. All positions of a piece but the last count, --tokens (4,096) in all.
+//
+// Activations are rounded to 8 bits, so that any two ways to multiply drift apart. "plain" for --set or --reference is llama.cpp
+// without its repacked weights: how far its own two ways are from each other. --reference-model takes other weights for the
+// reference, such as the same ones as floats (llama-quantize MODEL FLOATS F32): who is nearer to the truth, stock or ours.
 #include <errno.h>
 #include <llama.h>
 #include <math.h>
@@ -30,6 +35,8 @@ typedef struct run_options {
   int batch;
   int threads;
   const char *set;
+  const char *reference;
+  const char *reference_model;
   const char *model;
   char *const *texts;
   int text_count;
@@ -107,8 +114,10 @@ static void run_piece(struct llama_context *context, const run_options *options,
   llama_batch_free(batch);
 }
 
-static struct llama_context *open_model(const run_options *options) {
-  struct llama_model *model = llama_model_load_from_file(options->model, llama_model_default_params());
+static struct llama_context *open_model(const run_options *options, const char *path, bool plain) {
+  struct llama_model_params model_params = llama_model_default_params();
+  model_params.use_extra_bufts = !plain;
+  struct llama_model *model = llama_model_load_from_file(path, model_params);
   if (!model) fail("the model cannot be loaded");
   struct llama_context_params params = llama_context_default_params();
   params.n_ctx = (uint32_t)options->context;
@@ -120,12 +129,14 @@ static struct llama_context *open_model(const run_options *options) {
   return context;
 }
 
-static int run_side(const run_options *options, const char *wish, FILE *out) {
+static int run_side(const run_options *options, const char *wish, const char *path, FILE *out) {
   side_head head = {0};
   llama_log_set(quiet, NULL);
-  bool ours = bench_load(wish, head.words, sizeof head.words);
-  if (!ours && (!wish || strcmp(wish, "stock") != 0)) fail(head.words);
-  struct llama_context *context = open_model(options);
+  bool plain = wish && strcmp(wish, "plain") == 0;
+  bool ours = bench_load(plain ? "stock" : wish, head.words, sizeof head.words);
+  if (!ours && (!wish || (strcmp(wish, "stock") != 0 && !plain))) fail(head.words);
+  if (plain) (void)snprintf(head.words, sizeof head.words, "plain");
+  struct llama_context *context = open_model(options, path, plain);
   const struct llama_vocab *vocab = llama_model_get_vocab(llama_get_model(context));
   int count;
   llama_token *tokens = tokenize(options, vocab, &count);
@@ -156,7 +167,7 @@ typedef struct side {
   double surprise;
 } side;
 
-static void start_side(const run_options *options, const char *wish, side *out) {
+static void start_side(const run_options *options, const char *wish, const char *path, side *out) {
   int ends[2];
   if (pipe(ends) != 0) fail("no pipe");
   (void)fflush(NULL);
@@ -165,7 +176,7 @@ static void start_side(const run_options *options, const char *wish, side *out) 
   if (out->pid == 0) {
     (void)close(ends[0]);
     FILE *file = fdopen(ends[1], "wb");
-    exit(file ? run_side(options, wish, file) : 2);
+    exit(file ? run_side(options, wish, path, file) : 2);
   }
   (void)close(ends[1]);
   out->in = fdopen(ends[0], "rb");
@@ -236,11 +247,12 @@ static int compare(side *stock, side *ours) {
   double our_perplexity = exp(ours->surprise / positions);
   double relative = our_perplexity / their_perplexity - 1.0;
   printf(
-      "{\"kernels\": \"%s\", \"positions\": %d, \"divergence_mean\": %.3e, \"divergence_p99\": %.3e, "
-      "\"divergence_max\": %.3e, \"perplexity_stock\": %.5f, \"perplexity_ours\": %.5f, "
+      "{\"reference\": \"%s\", \"kernels\": \"%s\", \"positions\": %d, \"divergence_mean\": %.3e, \"divergence_p99\": "
+      "%.3e, "
+      "\"divergence_max\": %.3e, \"perplexity_reference\": %.5f, \"perplexity_ours\": %.5f, "
       "\"perplexity_difference\": %.3e, \"same_top\": %.5f}\n",
-      ours->head.words, positions, mean, each[(size_t)positions * 99 / 100], each[positions - 1], their_perplexity,
-      our_perplexity, relative, (double)agree / positions);
+      stock->head.words, ours->head.words, positions, mean, each[(size_t)positions * 99 / 100], each[positions - 1],
+      their_perplexity, our_perplexity, relative, (double)agree / positions);
   free(each);
   // Written so that a NaN is a failure.
   return mean <= DIVERGENCE_MAX && fabs(relative) <= PERPLEXITY_MAX ? 0 : 1;
@@ -255,16 +267,27 @@ static int number(const char *text) {
 }
 
 static void parse(int argc, char **argv, run_options *out) {
-  *out = (run_options){.tokens = 4096, .context = 512, .batch = 512, .threads = (int)sysconf(_SC_NPROCESSORS_ONLN)};
+  *out = (run_options){.tokens = 4096,
+                       .context = 512,
+                       .batch = 512,
+                       .threads = (int)sysconf(_SC_NPROCESSORS_ONLN),
+                       .reference = "stock"};
   const struct {
     const char *name;
     int *value;
   } numbers[] = {
       {"--tokens", &out->tokens}, {"--context", &out->context}, {"--batch", &out->batch}, {"--threads", &out->threads}};
+  const struct {
+    const char *name;
+    const char **value;
+  } words[] = {{"--set", &out->set}, {"--reference", &out->reference}, {"--reference-model", &out->reference_model}};
   int i = 1;
   for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2) {
-    bool known = strcmp(argv[i], "--set") == 0;
-    if (known) out->set = argv[i + 1];
+    bool known = false;
+    for (size_t n = 0; n < sizeof words / sizeof words[0] && !known; n++) {
+      known = strcmp(argv[i], words[n].name) == 0;
+      if (known) *words[n].value = argv[i + 1];
+    }
     for (size_t n = 0; n < sizeof numbers / sizeof numbers[0] && !known; n++) {
       known = strcmp(argv[i], numbers[n].name) == 0;
       if (known) *numbers[n].value = number(argv[i + 1]);
@@ -272,9 +295,12 @@ static void parse(int argc, char **argv, run_options *out) {
     if (!known) fail("unknown option");
   }
   if (argc - i < 2 || out->context < 2) {
-    fail("usage: kernels_accuracy [--tokens N] [--context N] [--batch N] [--threads N] [--set NAME] MODEL TEXT...");
+    fail(
+        "usage: kernels_accuracy [--tokens N] [--context N] [--batch N] [--threads N] [--set NAME] "
+        "[--reference NAME] [--reference-model FILE] MODEL TEXT...");
   }
   out->model = argv[i];
+  if (!out->reference_model) out->reference_model = out->model;
   out->texts = argv + i + 1;
   out->text_count = argc - i - 1;
 }
@@ -284,8 +310,8 @@ int main(int argc, char **argv) {
   side stock = {0};
   side ours = {0};
   parse(argc, argv, &options);
-  start_side(&options, "stock", &stock);
-  start_side(&options, options.set, &ours);
+  start_side(&options, options.reference, options.reference_model, &stock);
+  start_side(&options, options.set, options.model, &ours);
   open_side(&stock);
   open_side(&ours);
   int code = compare(&stock, &ours);

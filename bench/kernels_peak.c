@@ -6,35 +6,41 @@
 
 #include "kernels/isa.h"
 
-// As many sums as hide the instruction's latency and still stay in registers; and what keeps the compiler from seeing that
-// the weights stay the same, for it would multiply once.
+// As many sums as hide the instruction's latency and still stay in registers; variables of their own, as compilers put arrays
+// to memory. And what keeps the compiler from seeing that the weights stay the same, for it would multiply once.
 #if defined RK_ISA_AVX512
 #define SUMS 12
-#define HIDE(w) __asm__ volatile("" : "+v"(w))
-#define USE(sum) __asm__ volatile("" : : "v"(sum))
-#elif defined RK_ISA_AVX2 || defined RK_ISA_AVXVNNI
+#define EACH_SUM(X) X(a) X(b) X(c) X(d) X(e) X(f) X(g) X(h) X(i) X(j) X(k) X(l)
+#define HIDE(v) __asm__ volatile("" : "+v"(v))
+#elif defined RK_ISA_AVXVNNI
 #define SUMS 6
-#define HIDE(w) __asm__ volatile("" : "+x"((w).lo), "+x"((w).hi))
-#define USE(sum) __asm__ volatile("" : : "x"((sum).lo), "x"((sum).hi))
+#define EACH_SUM(X) X(a) X(b) X(c) X(d) X(e) X(f)
+#define HIDE(v) __asm__ volatile("" : "+x"((v).lo), "+x"((v).hi))
+#elif defined RK_ISA_AVX2
+#define SUMS 4
+#define EACH_SUM(X) X(a) X(b) X(c) X(d)
+#define HIDE(v) __asm__ volatile("" : "+x"((v).lo), "+x"((v).hi))
 #else
 #define SUMS 2
-#define HIDE(w) __asm__ volatile("" : "+m"(w))
-#define USE(sum) __asm__ volatile("" : : "m"(sum))
+#define EACH_SUM(X) X(a) X(b)
+#define HIDE(v) __asm__ volatile("" : "+m"(v))
 #endif
+
+#define BEGIN(sum) rk_partial sum = rk_start(group);
+#define ADD(sum)                     \
+  sum = rk_dot(sum, weights, group); \
+  HIDE(weights);
+#define END(sum) HIDE(sum);
 
 int64_t RK_NAME(rk_peak)(int64_t turns) {
   static const int8_t start[RK_ROWS * RK_GROUP] = {1, 2, 3, 4, 5, 6, 7};
   rk_bytes weights = rk_loadu(start);
-  rk_partial sums[SUMS];
   uint32_t group = (uint32_t)turns;
-  for (int i = 0; i < SUMS; i++) sums[i] = rk_start(group);
+  EACH_SUM(BEGIN)
   RK_KEEP_LOOP
   for (int64_t turn = 0; turn < turns; turn++) {
-    for (int i = 0; i < SUMS; i++) {
-      sums[i] = rk_dot(sums[i], weights, group);
-      HIDE(weights);
-    }
+    EACH_SUM(ADD)
   }
-  for (int i = 0; i < SUMS; i++) USE(sums[i]);
+  EACH_SUM(END)
   return turns * SUMS * RK_ROWS * RK_GROUP;
 }

@@ -6,6 +6,8 @@ import platform
 import subprocess
 from pathlib import Path
 
+import kernels
+
 
 def machine():
     cpu, flags = "", set()
@@ -212,6 +214,7 @@ TITLES = {
     "embedding_start": ("Embeddings: start and memory", embedding_start_table, "all-MiniLM-L6-v2 in 32-bit floats; all processes of a server together, after 64 texts one by one. Medians; all took turns."),
     "tokenizer": ("Tokenizers against Hugging Face's package", tokenizer_table, "One thread each, the same tokenizer.json, taking turns; the best round of a turn, the median of the turns."),
     "gateway": ("The gateway", gateway_table, "The server on one core, load and provider on the other."),
+    "kernels": ("Matrix kernels in whole models", kernels.table, "The same file and threads; prompts of token numbers, distinct, no prompt cache. Medians; all took turns, and a ratio\nis the median of the ratios of neighbours in time."),
     "memory": ("Memory over many requests", memory_table, "Eight connections, the fake engine, one word."),
 }
 

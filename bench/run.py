@@ -21,6 +21,7 @@ from pathlib import Path
 import embeddings
 import gateway
 import generate_onnx
+import kernels
 import report
 import sections
 import swap
@@ -39,7 +40,10 @@ SECTIONS = {
     "tokenizer": tokenizer.tokenizer,
     "generate_onnx": generate_onnx.generate_onnx,
     "gateway": gateway.gateway,
+    "kernels": kernels.kernels,
 }
+# Only when asked for by name: it takes an hour and makes files of ten gigabytes.
+LONG = ("kernels",)
 
 
 class Setup:
@@ -49,8 +53,13 @@ class Setup:
         self.quick = arguments.quick
         self.model = arguments.model.resolve()
         self.roundhouse = (arguments.build / "roundhouse").resolve()
-        self.llama_server = arguments.llama_server
+        # Absolute: servers run in folders of their own.
+        self.llama_server = arguments.llama_server and os.path.abspath(arguments.llama_server)
         self.threads = arguments.threads
+        self.kernel_models = arguments.kernel_models
+        self.kernel_formats = arguments.kernel_formats
+        self.kernel_sides = arguments.kernel_sides
+        self.kernel_minutes = arguments.kernel_minutes
         if not self.roundhouse.exists():
             sys.exit(f"{self.roundhouse} is missing: build first")
         if not self.model.exists():
@@ -64,6 +73,19 @@ class Setup:
         print(line, file=sys.stderr, flush=True)
 
 
+def words_of(known):
+    """For argparse: words of a list, separated by commas."""
+
+    def parse_words(text):
+        words = text.split(",")
+        unknown = set(words) - set(known)
+        if unknown:
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+        return words
+
+    return parse_words
+
+
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="the build folder")
@@ -71,7 +93,12 @@ def parse():
     parser.add_argument("--llama-server", default=os.environ.get("LLAMA_SERVER") or shutil.which("llama-server"))
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of both servers")
     parser.add_argument("--quick", action="store_true", help="two minutes instead of fifteen")
-    parser.add_argument("--only", default=",".join(SECTIONS), help="sections, separated by commas")
+    usual = ",".join(name for name in SECTIONS if name not in LONG)
+    parser.add_argument("--only", default=usual, help="sections, separated by commas")
+    parser.add_argument("--kernel-models", type=words_of(kernels.MODELS), help=f"of {', '.join(kernels.MODELS)}")
+    parser.add_argument("--kernel-formats", type=words_of(kernels.FORMATS), help=f"of {', '.join(kernels.FORMATS)}")
+    parser.add_argument("--kernel-sides", type=words_of(kernels.SIDES), help=f"of {', '.join(kernels.SIDES)}")
+    parser.add_argument("--kernel-minutes", type=float, default=90, help="no further model is begun after these")
     arguments = parser.parse_args()
     unknown = set(arguments.only.split(",")) - set(SECTIONS)
     if unknown:

@@ -108,26 +108,31 @@ setup_llama() {
   esac
 }
 
-# llama-server, the peer of our benchmarks: built once for each source and compiler, kept outside the tree.
+# llama-server and its tools, the peers of our benchmarks: built once for each source and compiler, kept outside the tree.
 setup_llama_server() {
   setup_llama_source
-  local key folder log
+  local key folder log program missing=
+  local programs=(llama-server llama-quantize llama-bench)
   key="$(stamp_of 1 "$(locked node-llama-cpp 3)" "$(c++ --version | head -n 1)" "$(grep -m 1 '^flags\|^Features' /proc/cpuinfo)")"
   folder="$CACHE/llama-server/${key:0:16}"
-  if [ ! -x "$folder/bin/llama-server" ] || [ ! -x "$folder/bin/llama-quantize" ]; then
+  for program in "${programs[@]}"; do
+    [ -x "$folder/bin/$program" ] || missing="$program"
+  done
+  if [ -n "$missing" ]; then
     log="$CACHE/llama-server/build.log"
     say "building llama-server with this machine's instructions; about five minutes on two cores"
     mkdir -p "$folder"
     if ! { cmake -S "$DEPS/llama.cpp" -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DGGML_CCACHE=OFF \
       -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_BUILD_UI=OFF \
       -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF >"$log" 2>&1 &&
-      cmake --build "$folder" --target llama-server llama-quantize >>"$log" 2>&1; }; then
+      cmake --build "$folder" --target "${programs[@]}" >>"$log" 2>&1; }; then
       tail -n 30 "$log" >&2
       die "llama-server does not build; the whole log is $log"
     fi
   fi
   mkdir -p "$DEPS/bin"
-  ln -sfn "$folder/bin/llama-server" "$DEPS/bin/llama-server"
-  ln -sfn "$folder/bin/llama-quantize" "$DEPS/bin/llama-quantize"
+  for program in "${programs[@]}"; do
+    ln -sfn "$folder/bin/$program" "$DEPS/bin/$program"
+  done
   say "deps/bin/llama-server"
 }

@@ -19,7 +19,9 @@
 #define LINE 64
 #define FEW_QUERIES 64  // more than these of a stream are always taken as tiles
 #define FEW_WORK 1024   // most queries (of all streams) that are looked at one by one
-#define LEAST_KEYS 32   // fewer are not worth a thread of their own
+#define TILE_ROWS_LEAST 24
+#define TILES_PER_THREAD 4
+#define LEAST_KEYS 32  // fewer are not worth a thread of their own
 
 typedef struct plan {
   const rk_attention *kernels;
@@ -79,7 +81,17 @@ static float slope_of(const plan *p, uint32_t head) {
   return powf(p->slope_base2, (float)(2 * (head - p->slope_heads) + 1));
 }
 
-static plan make_plan(const rk_set *set, const struct ggml_tensor *op) {
+// Large tiles read keys and values less often, but there must be enough of them for the threads to be done at the same time.
+static void plan_tiles(plan *p, int threads) {
+  for (int rows = RK_ATTEND_ROWS;; rows /= 2) {
+    p->tile_queries = rows > p->heads ? rows / p->heads : 1;
+    if (p->tile_queries > p->queries) p->tile_queries = (int)p->queries;
+    p->tiles = (int)((p->queries + p->tile_queries - 1) / p->tile_queries);
+    if (rows <= TILE_ROWS_LEAST || p->tiles * p->streams * p->kv_heads >= (int64_t)threads * TILES_PER_THREAD) return;
+  }
+}
+
+static plan make_plan(const rk_set *set, const struct ggml_tensor *op, int threads) {
   plan p = {.kernels = set->attention, .q = op->src[0], .k = op->src[1], .v = op->src[2], .mask = op->src[3]};
   p.sinks = op->src[4];
   p.out = op;
@@ -88,9 +100,7 @@ static plan make_plan(const rk_set *set, const struct ggml_tensor *op) {
   p.kv_heads = p.k->ne[2];
   p.keys = p.k->ne[1];
   p.heads = (int)(p.q->ne[2] / p.kv_heads);
-  p.tile_queries = RK_ATTEND_ROWS / p.heads;
-  if (p.tile_queries > p.queries) p.tile_queries = (int)p.queries;
-  p.tiles = (int)((p.queries + p.tile_queries - 1) / p.tile_queries);
+  plan_tiles(&p, threads);
   memcpy(&p.scale, &op->op_params[0], sizeof p.scale);
   memcpy(&p.max_bias, &op->op_params[1], sizeof p.max_bias);
   memcpy(&p.softcap, &op->op_params[2], sizeof p.softcap);
@@ -106,7 +116,7 @@ static plan make_plan(const rk_set *set, const struct ggml_tensor *op) {
 
 // Before the threads' parts: a line for the counter and one to align what follows.
 size_t rk_attention_work_size(const rk_set *set, const struct ggml_tensor *op, int threads) {
-  plan p = make_plan(set, op);
+  plan p = make_plan(set, op, threads);
   return 2 * LINE + (size_t)threads * p.thread_bytes;
 }
 
@@ -198,13 +208,14 @@ static void count_seen(const plan *p, view *s) {
   }
 }
 
-// Which way takes less time? In units of one product of a tile's lane with a key; measured, see docs/kernels.md.
+// Which way takes less time? In units of one product of a wide panel's lane with a key; the narrow panels of few rows take 1.3
+// for each of their lanes, whether in use or not. Measured; docs/kernels.md.
 static bool prefers_few(const plan *p, const view *s, int threads) {
-  double few = (double)s->total * (double)p->kv_heads * (1.0 + 1.6 * p->heads);
   double rows = (double)p->queries * p->heads;
-  double lanes = rows <= 8.0 ? 8.0 : rows <= 16.0 ? 16.0 : rows;
+  double lanes = rows <= 8.0 ? 8.0 * 1.3 : rows <= 16.0 ? 16.0 * 1.3 : rows;
   int64_t units = p->streams * p->kv_heads * p->tiles;
   double rounds = (double)((units + threads - 1) / threads * threads) / (double)units;
+  double few = (double)s->total * (double)p->kv_heads * p->heads;
   return few < (double)(p->streams * p->kv_heads * p->keys) * lanes * rounds;
 }
 
@@ -317,7 +328,7 @@ static void run_few(const plan *p, const rk_team *team, const view *seen) {
 }
 
 void rk_attention_run(const rk_set *set, struct ggml_tensor *op, const rk_team *team) {
-  plan p = make_plan(set, op);
+  plan p = make_plan(set, op, team->count);
   assert(team->work_size >= rk_attention_work_size(set, op, team->count));
   bool one_mask = !p.mask || p.mask->ne[2] == 1;
   if (one_mask && p.queries <= FEW_QUERIES && p.queries * p.streams <= FEW_WORK) {

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RK_ATTEND_ROWS 96    // most rows (queries x heads) of a tile
+#define RK_ATTEND_ROWS 192   // most rows (queries x heads) of a tile
 #define RK_ATTEND_KEYS 64    // keys of one step
 #define RK_ATTEND_DIMS 1024  // most numbers of a key or a value; always a multiple of RK_ATTEND_ALIGN
 #define RK_ATTEND_ALIGN 16

@@ -16,6 +16,8 @@
 #endif
 // A loop to be kept as one: unrolled whole, the compiler would put off its additions and run out of registers.
 #define RK_KEEP_LOOP _Pragma("GCC unroll 1")
+// What stands after it is fetched after it: the compiler would keep sums in registers that the loop before needs.
+#define RK_FENCE __asm__ volatile("" ::: "memory")
 #define RK_PASTE2(a, b) a##b
 #define RK_PASTE(a, b) RK_PASTE2(a, b)
 

@@ -9,6 +9,13 @@
 
 #include "kernels/isa.h"
 
+// The sum is ready here: gcc would put off additions, run out of registers and keep half of the sums in memory.
+#if (defined RK_ISA_AVX2 || defined RK_ISA_AVXVNNI) && !defined RK_INTRINSICS
+#define RK_PIN(sum) __asm__("" : "+x"((sum).lo), "+x"((sum).hi))
+#else
+#define RK_PIN(sum) (void)(sum)
+#endif
+
 // A chunk with one byte for each weight, in the order of the groups.
 typedef struct rk_spread {
   _Alignas(64) uint8_t w[RK_GROUPS][RK_ROWS * RK_GROUP];

@@ -17,6 +17,7 @@
 #include "kernels/buffer.h"
 
 extern "C" {
+#include "kernels/attention.h"
 #include "kernels/choose.h"
 #include "kernels/operation.h"
 }
@@ -35,17 +36,24 @@ void (*backend_barrier)(ggml_threadpool *);
 
 void wait_for_all(void *pool) { backend_barrier(static_cast<ggml_threadpool *>(pool)); }
 
+bool is_attention(const ggml_tensor *op) { return op->op == GGML_OP_FLASH_ATTN_EXT; }
+
+// Asked only for operations that Weights::get_tensor_traits has taken.
 class Operations : public ggml::cpu::tensor_traits {
  public:
   bool work_size(int threads, const ggml_tensor *op, size_t &size) override {
-    size = rk_operation_work_size(set, op, threads);
+    size = is_attention(op) ? rk_attention_work_size(set, op, threads) : rk_operation_work_size(set, op, threads);
     return true;
   }
 
   bool compute_forward(ggml_compute_params *params, ggml_tensor *op) override {
-    rk_team team = {params->ith,  params->nth,    static_cast<uint8_t *>(params->wdata),
+    rk_team team = {params->ith,   params->nth,  static_cast<uint8_t *>(params->wdata),
                     params->wsize, wait_for_all, params->threadpool};
-    rk_operation_run(set, op, &team);
+    if (is_attention(op)) {
+      rk_attention_run(set, op, &team);
+    } else {
+      rk_operation_run(set, op, &team);
+    }
     return true;
   }
 };
@@ -57,11 +65,18 @@ class Weights : public ggml::cpu::extra_buffer_type {
   }
 
   ggml::cpu::tensor_traits *get_tensor_traits(const ggml_tensor *op) override {
-    bool ours = op->src[0] && op->src[0]->buffer && op->src[0]->buffer->buft == &type && op->op != GGML_OP_NONE;
-    return ours ? &operations : nullptr;
+    return is_attention(op) ? attention(op) : product(op);
   }
 
  private:
+  ggml::cpu::tensor_traits *attention(const ggml_tensor *op) { return rk_attention_fits(set, op) ? &operations : nullptr; }
+
+  ggml::cpu::tensor_traits *product(const ggml_tensor *op) {
+    bool packed = op->src[0] && op->src[0]->buffer && op->src[0]->buffer->buft == &type;
+    bool computes = op->op == GGML_OP_MUL_MAT || op->op == GGML_OP_MUL_MAT_ID || op->op == GGML_OP_GET_ROWS;
+    return packed && computes ? &operations : nullptr;
+  }
+
   Operations operations;
 };
 

@@ -14,9 +14,14 @@
 #define RK_BLOCK_GROUPS (RK_BLOCK / RK_GROUP)
 #define RK_SCALES_MOST (RK_CHUNK / 16)
 
-// Up to so many tokens a chunk is not opened.
-#ifndef RK_DIRECT_TOKENS256
+// Up to so many tokens a chunk is not opened; in portable C it always is, to compile less.
+#if defined RK_ISA_AVX2 || defined RK_ISA_AVXVNNI || defined RK_ISA_AVX512
 #define RK_DIRECT_TOKENS256 RK_TILE
+// A loop over a block's groups, unrolled: which bits a group has in a vector is then known to the compiler.
+#define RK_UNROLL_BLOCK _Pragma("GCC unroll 8")
+#else
+#define RK_DIRECT_TOKENS256 0
+#define RK_UNROLL_BLOCK RK_KEEP_LOOP
 #endif
 
 // Keeps a sum in its registers where it stands: a compiler that moves the instructions of several sums about needs more
@@ -24,9 +29,6 @@
 #ifndef rk_settle
 #define rk_settle(sum) ((void)(sum))
 #endif
-
-// A loop over a block's groups, unrolled: which bits a group has in a vector is then known to the compiler.
-#define RK_UNROLL_BLOCK _Pragma("GCC unroll 8")
 
 // What differs between the formats of this kind.
 typedef struct rk_traits256 {
@@ -115,8 +117,16 @@ RK_INLINE rk_bytes rk_packed_group256(const rk_traits256 traits, const rk_parts2
   const int apart = traits.bits - 4;
   const int at = g * apart % 8;
   rk_bytes high = rk_loadu(parts->high + (b * apart + g * apart / 8) * 64);
-  if (at < 4) high = rk_left(high, 4 - at);
-  if (at > 4) high = rk_right(high, at - 4);
+  switch (at) {  // to bit 4; shifts want literal numbers
+    case 0: high = rk_left(high, 4); break;
+    case 1: high = rk_left(high, 3); break;
+    case 2: high = rk_left(high, 2); break;
+    case 3: high = rk_left(high, 1); break;
+    case 5: high = rk_right(high, 1); break;
+    case 6: high = rk_right(high, 2); break;
+    case 7: high = rk_right(high, 3); break;
+    default: break;
+  }
   return rk_or(w, rk_and(high, traits.bits == 5 ? 0x10 : 0x30));
 }
 
@@ -205,7 +215,7 @@ RK_INLINE void rk_multiply256(const rk_traits256 traits, size_t block_bytes, con
   for (int64_t c = 0; c * RK_CHUNK < columns; c++, panel += RK_ROWS * block_bytes) {
     const rk_a256 *a = (const rk_a256 *)activations + c * stride;
     rk_parts256_of(traits, panel, &parts);
-    if (tokens <= RK_DIRECT_TOKENS256) {
+    if (RK_DIRECT_TOKENS256 > 0 && tokens <= RK_DIRECT_TOKENS256) {
       rk_tiles256(traits, &parts, NULL, a, tokens, sums);
     } else {
       rk_open_chunk256(traits, &parts, &open);

@@ -13,10 +13,8 @@
 
 #define RK_BLOCK_GROUPS (RK_BLOCK / RK_GROUP)
 
-// Up to so many tokens a chunk is not opened.
-#ifndef RK_DIRECT_TOKENS
-#define RK_DIRECT_TOKENS (2 * RK_TILE)
-#endif
+// Up to so many tokens a chunk is not opened; putting the fifth bits in place costs more than the first few tokens gain.
+#define RK_DIRECT_TOKENS(bits) ((bits) == 5 ? RK_TILE : 2 * RK_TILE)
 
 // One block of the file, for packing.
 typedef struct rk_file_block {
@@ -123,8 +121,10 @@ RK_INLINE void rk_block32(const rk_traits32 traits, const rk_parts32 *parts, con
         uint32_t word = rk_word(a[t].q + b * RK_BLOCK + (2 * i + k) * RK_GROUP);
         if (traits.offset == 0) {
           out[t] = rk_dot_signed(out[t], w[k], word);
+          RK_PIN(out[t]);
         } else {
           part[t] = rk_dot(part[t], w[k], word);
+          RK_PIN(part[t]);
         }
       }
     }
@@ -134,19 +134,21 @@ RK_INLINE void rk_block32(const rk_traits32 traits, const rk_parts32 *parts, con
 
 RK_INLINE void rk_tile32(const rk_traits32 traits, const rk_parts32 *parts, const rk_open32 *open, int blocks,
                          const rk_a32 *a, const int count, float (*sums)[RK_ROWS]) {
-  rk_floats sum[RK_TILE];
-  for (int t = 0; t < count; t++) sum[t] = rk_floats_load(sums[t]);
   RK_KEEP_LOOP
   for (int b = 0; b < blocks; b++) {
     rk_ints dots[RK_TILE];
     rk_block32(traits, parts, open, b, a, count, dots);
+    RK_FENCE;
     rk_floats scale = open ? rk_floats_load(open->scale[b]) : rk_halves_load(parts->scale[b]);
-    for (int t = 0; t < count; t++) sum[t] = rk_fma(rk_to_floats(dots[t]), rk_scale(scale, a[t].scale[b]), sum[t]);
-    if (!traits.minimum) continue;
-    rk_floats constant = open ? rk_floats_load(open->minimum[b]) : rk_constant32(traits, parts, b, scale);
-    for (int t = 0; t < count; t++) sum[t] = rk_fma1(constant, a[t].sum[b], sum[t]);
+    rk_floats constant = rk_floats_zero();
+    if (traits.minimum) constant = open ? rk_floats_load(open->minimum[b]) : rk_constant32(traits, parts, b, scale);
+    for (int t = 0; t < count; t++) {
+      rk_floats sum = rk_floats_load(sums[t]);
+      sum = rk_fma(rk_to_floats(dots[t]), rk_scale(scale, a[t].scale[b]), sum);
+      if (traits.minimum) sum = rk_fma1(constant, a[t].sum[b], sum);
+      rk_floats_store(sums[t], sum);
+    }
   }
-  for (int t = 0; t < count; t++) rk_floats_store(sums[t], sum[t]);
 }
 
 // All tokens, a tile at a time. The counts are constants so that each has code of its own, with sums in registers.
@@ -173,7 +175,7 @@ RK_INLINE void rk_multiply32(const rk_traits32 traits, const uint8_t *panel, int
     int wide = rk_chunk_columns(columns, c);
     const rk_parts32 parts = rk_parts_of(traits, panel, wide);
     const rk_a32 *a = (const rk_a32 *)activations + c * stride;
-    if (tokens <= RK_DIRECT_TOKENS) {
+    if (tokens <= RK_DIRECT_TOKENS(traits.bits)) {
       rk_tiles32(traits, &parts, NULL, wide / RK_BLOCK, a, tokens, sums);
     } else {
       rk_open_chunk32(traits, &parts, wide, &open);

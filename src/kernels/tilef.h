@@ -31,9 +31,6 @@
 #define RK_DIRECT_FLOATS (2 * RK_TILE_FLOATS)
 #endif
 
-// What stands after it is not done before: the compiler would fetch the sums of all runs early, and have no registers left.
-#define RK_FENCE __asm__ volatile("" ::: "memory")
-
 // What differs between the formats of this kind.
 typedef struct rk_traitsf {
   size_t bytes;  // of a weight

@@ -4,6 +4,8 @@
 #ifndef RH_KERNELS_VECTOR_AVX2_H
 #define RH_KERNELS_VECTOR_AVX2_H
 
+#include "kernels/intrinsics.h"
+
 #define RK_LANES 8
 #define RK_V_REGISTERS 16
 typedef __m256 rk_vec;

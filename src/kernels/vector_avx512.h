@@ -4,6 +4,8 @@
 #ifndef RH_KERNELS_VECTOR_AVX512_H
 #define RH_KERNELS_VECTOR_AVX512_H
 
+#include "kernels/intrinsics.h"
+
 #define RK_LANES 16
 #define RK_V_REGISTERS 32
 typedef __m512 rk_vec;
@@ -35,11 +37,22 @@ RK_INLINE rk_vec rk_v_unless_below(rk_vec x, float limit, rk_vec v) {
   return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(limit), _CMP_NLE_UQ), v);
 }
 
-RK_INLINE float rk_v_total(rk_vec v) { return _mm512_reduce_add_ps(v); }
-RK_INLINE float rk_v_most(rk_vec v) { return _mm512_reduce_max_ps(v); }
+RK_INLINE __m256 rk_v_high8(rk_vec v) { return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1)); }
 
-RK_INLINE __m256 rk_v_lanes8(rk_vec v) {
-  return _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+RK_INLINE __m256 rk_v_lanes8(rk_vec v) { return _mm256_add_ps(_mm512_castps512_ps256(v), rk_v_high8(v)); }
+
+RK_INLINE float rk_v_total(rk_vec v) {
+  __m256 half = rk_v_lanes8(v);
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+RK_INLINE float rk_v_most(rk_vec v) {
+  __m256 half = _mm256_max_ps(_mm512_castps512_ps256(v), rk_v_high8(v));
+  __m128 s = _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+  s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
 RK_INLINE void rk_v_sums(rk_vec a, rk_vec b, rk_vec c, rk_vec d, float out[4]) {

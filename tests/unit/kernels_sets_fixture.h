@@ -255,7 +255,7 @@ static inline void rk_case_reference(rk_case *one) {
 }
 
 // More than the order of sums can make: a float sum of so many blocks is off by a few roundings.
-#define RK_ROUNDINGS 16.0
+#define RK_ROUNDINGS 8.0
 
 typedef float rk_sums[RK_ROWS];
 

@@ -192,7 +192,7 @@ static void products_are_those_of_the_definition(void **state) {
   for_every_format(check_products);
 }
 
-// Every set has the same integers and as many roundings: only where floats are multiplied in one step or two may they differ.
+// A chunk packed by one set is read by another, and activations are the same bytes: sets differ in instructions only.
 static void check_against_portable(const rk_set *set, const rk_format *format, int columns) {
   const rk_format *portable = format_of(&rk_set_portable, format->type);
   matrix m;

@@ -16,6 +16,8 @@
 #define PAD \
   16  // floats after a row of keys or values, so that equal columns do not fall on the same lines of the cache
 
+#define AHEAD 4  // rows
+
 typedef struct panel {
   int first;  // row
   int rows;   // in use
@@ -61,6 +63,19 @@ static float *lay_panels(tile *t, int rows, float *scratch) {
   return scratch;
 }
 
+static const float *query_of(const tile *t, int row) {
+  return rk_query_at(t->a, t->first + row / t->a->heads, row % t->a->heads);
+}
+
+static float *out_of(const tile *t, int row) {
+  return rk_out_at(t->a, t->first + row / t->a->heads, row % t->a->heads);
+}
+
+// Rows of queries and of the output lie far apart: has a later one brought nearer.
+static void prefetch_row(const void *row, int dims) {
+  for (int d = 0; d < dims; d += 16) __builtin_prefetch((const float *)row + d);
+}
+
 static void load_queries(const tile *t, const panel *p) {
   const rk_attend *a = t->a;
   const float scale = rk_query_scale(a);
@@ -73,7 +88,8 @@ static void load_queries(const tile *t, const panel *p) {
       for (int d = 0; d < a->dk; d++) p->q[d * lanes + l] = 0.0F;
       continue;
     }
-    const float *q = rk_query_at(a, t->first + (p->first + l) / a->heads, (p->first + l) % a->heads);
+    const float *q = query_of(t, p->first + l);
+    if (l + AHEAD < p->rows) prefetch_row(query_of(t, p->first + l + AHEAD), a->dk);
     for (int d = 0; d < a->dk; d++) p->q[d * lanes + l] = q[d] * scale;
   }
 }
@@ -300,7 +316,8 @@ static void store_results(const tile *t, const panel *p) {
   const int lanes = p->vectors * RK_LANES;
   for (int l = 0; l < p->rows; l++) {
     int head = (p->first + l) % a->heads;
-    float *out = rk_out_at(a, t->first + (p->first + l) / a->heads, head);
+    float *out = out_of(t, p->first + l);
+    if (l + AHEAD < p->rows) prefetch_row(out_of(t, p->first + l + AHEAD), a->dv);
     float total = p->total[l];
     float scale = 1.0F;
     if (a->sinks) {

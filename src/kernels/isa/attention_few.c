@@ -87,6 +87,12 @@ RK_INLINE void dots(const rk_attend *a, const float *rows, const uint16_t *const
   for (int i = 0; i < count * high; i += 4) rk_v_sums(sums[i], sums[i + 1], sums[i + 2], sums[i + 3], out + i);
 }
 
+// Has the row that will be read some time later brought nearer: many streams do not fit into the cache, and rows lie too far
+// apart for the processor to see what comes next.
+RK_INLINE void prefetch(const uint8_t *row, int dims) {
+  for (int d = 0; d < dims * 2; d += 64) __builtin_prefetch(row + d);
+}
+
 typedef float logits[MOST_ROWS][RK_ATTEND_KEYS];
 
 RK_INLINE void compute_logits(const rk_attend *a, const float *rows, const rk_keys *list, const int count, logits out) {
@@ -98,6 +104,7 @@ RK_INLINE void compute_logits(const rk_attend *a, const float *rows, const rk_ke
       // The last key may stand for those that are missing.
       int at = i + u < list->count ? i + u : list->count - 1;
       keys[u] = rk_halves_at(a->k, list->index[at], a->k_key);
+      prefetch(a->v + (size_t)list->index[at] * a->v_key, a->dv);
     }
     dots(a, rows, keys, count, high, part);
     for (int r = 0; r < count; r++) memcpy(out[r] + i, part + r * high, (size_t)high * sizeof(float));
@@ -143,6 +150,9 @@ RK_INLINE void add_values(const rk_attend *a, const rk_keys *list, logits weight
   }
   for (int i = 0; i < list->count; i++) {
     const uint16_t *value = rk_halves_at(a->v, list->index[i], a->v_key) + d;
+    // The next list's keys are most likely the next ones.
+    int64_t next = list->index[i] + RK_ATTEND_KEYS;
+    if (d == 0 && next < a->keys) prefetch(a->k + (size_t)next * a->k_key, a->dk);
     rk_vec weight[MOST_ROWS];
     for (int r = 0; r < count; r++) weight[r] = rk_v_set(weights[r][i]);
     for (int c = 0; c < wide; c++) {
