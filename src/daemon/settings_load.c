@@ -22,10 +22,19 @@
 
 // Variables of the project that are no setting: the configuration's own place, the build's folders, the client's
 // server and key, and what a pull obeys.
-static const char *const other_variables[] = {"ROUNDHOUSE_CONFIG",  "ROUNDHOUSE_CACHE",        "ROUNDHOUSE_LLAMA_DIR",
-                                              "ROUNDHOUSE_ORT",     "ROUNDHOUSE_ORT_PLUGINS",  "ROUNDHOUSE_PROVIDERS",
-                                              "ROUNDHOUSE_SERVER",  "ROUNDHOUSE_API_KEY",      "ROUNDHOUSE_PIP",
-                                              "ROUNDHOUSE_CONVERT", "ROUNDHOUSE_CPU_FEATURES", NULL};
+static const char *const other_variables[] = {"ROUNDHOUSE_CONFIG",
+                                              "ROUNDHOUSE_CACHE",
+                                              "ROUNDHOUSE_LLAMA_DIR",
+                                              "ROUNDHOUSE_KERNELS",
+                                              "ROUNDHOUSE_ORT",
+                                              "ROUNDHOUSE_ORT_PLUGINS",
+                                              "ROUNDHOUSE_PROVIDERS",
+                                              "ROUNDHOUSE_SERVER",
+                                              "ROUNDHOUSE_API_KEY",
+                                              "ROUNDHOUSE_PIP",
+                                              "ROUNDHOUSE_CONVERT",
+                                              "ROUNDHOUSE_CPU_FEATURES",
+                                              NULL};
 
 // What the command line says besides settings.
 typedef struct load_flags {

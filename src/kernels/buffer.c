@@ -56,11 +56,13 @@ static void release(const void *data, size_t size) {
   if (end > begin) (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
-static void set_tensor(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor, const void *data, size_t offset, size_t size) {
+static void set_tensor(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor, const void *data, size_t offset,
+                       size_t size) {
   (void)buffer;
   GGML_ASSERT(offset == 0 && size == ggml_nbytes(tensor));
   long cores = sysconf(_SC_NPROCESSORS_ONLN);
-  rk_pack_matrices(tensor->extra, tensor->ne[1], tensor->ne[0], tensor->ne[2] * tensor->ne[3], data, tensor->data, (int)cores);
+  rk_pack_matrices(tensor->extra, tensor->ne[1], tensor->ne[0], tensor->ne[2] * tensor->ne[3], data, tensor->data,
+                   (int)cores);
   if (from_mapping) release(data, size);
 }
 

@@ -16,16 +16,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RK_ROWS 16       // rows of a panel
-#define RK_CHUNK 256     // columns of a chunk; only a panel's last one may have fewer, a multiple of RK_BLOCK
-#define RK_BLOCK 32      // columns that share a scale of activations in rk_a32
-#define RK_GROUP 4       // columns of a group: what one lane of a dot-product instruction adds up
+#define RK_ROWS 16    // rows of a panel
+#define RK_CHUNK 256  // columns of a chunk; only a panel's last one may have fewer, a multiple of RK_BLOCK
+#define RK_BLOCK 32   // columns that share a scale of activations in rk_a32
+#define RK_GROUP 4    // columns of a group: what one lane of a dot-product instruction adds up
 #define RK_GROUPS (RK_CHUNK / RK_GROUP)
 #define RK_BLOCKS (RK_CHUNK / RK_BLOCK)
 
 // A chunk of one activation row, a scale for every 32 values. For Q4_0, Q4_1, Q5_0, Q5_1, Q8_0.
 typedef struct rk_a32 {
-  int8_t q[RK_CHUNK];         // value = q * scale
+  int8_t q[RK_CHUNK];  // value = q * scale
   float scale[RK_BLOCKS];
   uint32_t bias8[RK_BLOCKS];  // where a sum begins so that it ends as the sum of (w - 8) * q; its form is the ISA's
   float sum[RK_BLOCKS];       // scale * sum of q: what a weight's constant part is multiplied by
@@ -73,11 +73,11 @@ typedef void rk_quantize(const float *x, int columns, void *out);
 // One weight format on one instruction set.
 typedef struct rk_format {
   rk_type type;
-  const char *name;          // as in GGUF: "q4_0"
+  const char *name;  // as in GGUF: "q4_0"
   rk_activation activation;
-  int block;                 // columns of one block in the file; C must be a multiple of it
+  int block;  // columns of one block in the file; C must be a multiple of it
   size_t block_bytes;
-  int align;                 // a chunk's columns are a multiple of this: RK_BLOCK or RK_CHUNK
+  int align;  // a chunk's columns are a multiple of this: RK_BLOCK or RK_CHUNK
   // Bytes of a chunk of `columns`, 16 rows.
   size_t (*chunk_bytes)(int columns);
   // Packs `columns` columns of 16 rows, each row at rows[i] in the file's form (NULL: a row of zeros).

@@ -168,9 +168,7 @@ RK_INLINE rk_ints rk_dot_pairs(rk_ints sum, rk_pairs pairs, uint32_t pair) {
                    _mm256_add_epi32(sum.hi, _mm256_madd_epi16(pairs.hi, p))};
 }
 
-RK_INLINE rk_floats rk_to_floats(rk_ints v) {
-  return (rk_floats){_mm256_cvtepi32_ps(v.lo), _mm256_cvtepi32_ps(v.hi)};
-}
+RK_INLINE rk_floats rk_to_floats(rk_ints v) { return (rk_floats){_mm256_cvtepi32_ps(v.lo), _mm256_cvtepi32_ps(v.hi)}; }
 
 RK_INLINE rk_floats rk_floats_load(const float *p) { return (rk_floats){_mm256_load_ps(p), _mm256_load_ps(p + 8)}; }
 

@@ -12,10 +12,10 @@
 // The matrices that models use in no other way than by these operations. Others with the same operation in llama.cpp's
 // tables are sliced or reshaped by some architectures, which packed weights do not bear.
 static const char *const matrices[] = {
-    "attn_q",   "attn_k",   "attn_v",        "attn_qkv",       "attn_output",      "attn_gate",      "attn_q_a",
-    "attn_q_b", "ffn_gate", "ffn_up",        "ffn_down",       "ffn_gate_exps",    "ffn_up_exps",    "ffn_down_exps",
-    "ffn_gate_up_exps",     "ffn_gate_shexp", "ffn_up_shexp",  "ffn_down_shexp",   "ssm_in",         "ssm_out",
-    "output",   "token_embd"};
+    "attn_q",      "attn_k",        "attn_v",           "attn_qkv",       "attn_output",  "attn_gate",
+    "attn_q_a",    "attn_q_b",      "ffn_gate",         "ffn_up",         "ffn_down",     "ffn_gate_exps",
+    "ffn_up_exps", "ffn_down_exps", "ffn_gate_up_exps", "ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp",
+    "ssm_in",      "ssm_out",       "output",           "token_embd"};
 
 // Is a name "blk.7.WORD.weight" or "WORD.weight"?
 static bool is_named(const char *name, const char *word) {
@@ -40,8 +40,7 @@ static bool fits_operation(const struct ggml_tensor *op) {
   switch (op->op) {
     case GGML_OP_MUL_MAT:
       return ggml_n_dims(weight) <= 2 && input->type == GGML_TYPE_F32 && input->nb[0] == sizeof(float);
-    case GGML_OP_MUL_MAT_ID:
-      return weight->ne[3] == 1 && input->type == GGML_TYPE_F32 && input->nb[0] == sizeof(float);
+    case GGML_OP_MUL_MAT_ID: return weight->ne[3] == 1 && input->type == GGML_TYPE_F32 && input->nb[0] == sizeof(float);
     case GGML_OP_GET_ROWS: return ggml_n_dims(weight) <= 2 && is_named(weight->name, "token_embd");
     default: return false;
   }
@@ -101,7 +100,8 @@ static int32_t expert_at(const struct ggml_tensor *ids, int64_t slot, int64_t to
 }
 
 // Sorts the pairs of token and expert by expert: counts first, then each pair to its place.
-static void list_by_expert(const struct ggml_tensor *op, const rk_product *product, rk_segment *segments, rk_row *rows) {
+static void list_by_expert(const struct ggml_tensor *op, const rk_product *product, rk_segment *segments,
+                           rk_row *rows) {
   const struct ggml_tensor *weight = op->src[0];
   const struct ggml_tensor *input = op->src[1];
   const struct ggml_tensor *ids = op->src[2];
@@ -122,7 +122,8 @@ static void list_by_expert(const struct ggml_tensor *op, const rk_product *produ
     for (int64_t s = 0; s < ids->ne[0]; s++) {
       rk_segment *segment = &segments[expert_at(ids, s, t, weight->ne[2])];
       rk_row *row = &rows[segment->first + segment->count++];
-      row->in = (const void *)((const char *)input->data + (size_t)(s % input->ne[1]) * input->nb[1] + (size_t)t * input->nb[2]);
+      row->in = (const void *)((const char *)input->data + (size_t)(s % input->ne[1]) * input->nb[1] +
+                               (size_t)t * input->nb[2]);
       row->out = (void *)((char *)op->data + (size_t)s * op->nb[1] + (size_t)t * op->nb[2]);
     }
   }

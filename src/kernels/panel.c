@@ -70,10 +70,14 @@ static void *pack_some(void *context) {
   }
 }
 
-void rk_pack_matrices(const rk_format *format, int64_t rows, int64_t columns, int64_t matrices, const void *data, uint8_t *out,
-                      int threads) {
-  packing work = {
-      .format = format, .rows = rows, .columns = columns, .panels = panels_of(rows) * matrices, .data = data, .out = out};
+void rk_pack_matrices(const rk_format *format, int64_t rows, int64_t columns, int64_t matrices, const void *data,
+                      uint8_t *out, int threads) {
+  packing work = {.format = format,
+                  .rows = rows,
+                  .columns = columns,
+                  .panels = panels_of(rows) * matrices,
+                  .data = data,
+                  .out = out};
   pthread_t others[THREADS_MAX];
   int started = 0;
   int wanted = work.panels < 4 * PANELS_AT_ONCE ? 1 : threads;

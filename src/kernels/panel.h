@@ -17,8 +17,8 @@ size_t rk_matrix_bytes(const rk_format *format, int64_t rows, int64_t columns);
 
 // Packs `matrices` matrices that follow each other at `data` in the file's form to `out` (aligned to 64). Up to `threads`
 // threads; where they cannot be started the caller does the work.
-void rk_pack_matrices(const rk_format *format, int64_t rows, int64_t columns, int64_t matrices, const void *data, uint8_t *out,
-                      int threads);
+void rk_pack_matrices(const rk_format *format, int64_t rows, int64_t columns, int64_t matrices, const void *data,
+                      uint8_t *out, int threads);
 
 // Row `row` of a packed matrix as floats.
 void rk_unpack_row(const rk_format *format, const uint8_t *matrix, int64_t columns, int64_t row, float *out);

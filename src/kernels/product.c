@@ -10,15 +10,16 @@
 #include "kernels/product.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "kernels/panel.h"
 
 #define LINE 64
-#define TOKENS_MAX 128                // of one piece; its sums are kept beside the matrix's scratch in the first cache
+#define TOKENS_MAX 128  // of one piece; its sums are kept beside the matrix's scratch in the first cache
 #define TOKENS_MIN 16
-#define SECOND_CACHE (320 * 1024)     // bytes of activations that a piece may use
-#define ALONE_MAX 8192                // activations that each thread quantizes for itself
-#define PIECE_PRODUCTS (1 << 20)      // a piece has at least so many products, unless there are too few pieces
+#define SECOND_CACHE (320 * 1024)  // bytes of activations that a piece may use
+#define ALONE_MAX 8192             // activations that each thread quantizes for itself
+#define PIECE_PRODUCTS (1 << 20)   // a piece has at least so many products, unless there are too few pieces
 
 typedef float sums_of_row[RK_ROWS];
 
@@ -96,10 +97,11 @@ static void quantize(const rk_product *product, const rk_row *rows, uint8_t *act
 static void put_sums(const rk_product *product, const rk_row *row, const sums_of_row sums, int64_t panel) {
   int64_t left = product->rows - panel * RK_ROWS;
   float *out = row->out + panel * RK_ROWS;
+  // Two copies, as the first one's length is known to the compiler.
   if (left >= RK_ROWS) {
-    for (int i = 0; i < RK_ROWS; i++) out[i] = sums[i];
+    memcpy(out, sums, sizeof(sums_of_row));
   } else {
-    for (int64_t i = 0; i < left; i++) out[i] = sums[i];
+    memcpy(out, sums, (size_t)left * sizeof *out);
   }
 }
 
@@ -117,8 +119,8 @@ static void compute(const rk_product *product, const rk_team *team, const piece 
   size_t panel_bytes = rk_panel_bytes(product->format, product->columns);
   const uint8_t *activations = activations_of(product, team) + (size_t)p->first * size;
   for (int64_t panel = p->begin; panel < p->end; panel++) {
-    product->format->multiply(p->matrix + (size_t)panel * panel_bytes, product->columns, activations, product->row_count,
-                              (int)p->count, sums);
+    product->format->multiply(p->matrix + (size_t)panel * panel_bytes, product->columns, activations,
+                              product->row_count, (int)p->count, sums);
     for (int64_t t = 0; t < p->count; t++) put_sums(product, &rows[p->first + t], sums[t], panel);
   }
 }

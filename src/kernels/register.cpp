@@ -69,7 +69,9 @@ class Weights : public ggml::cpu::extra_buffer_type {
   }
 
  private:
-  ggml::cpu::tensor_traits *attention(const ggml_tensor *op) { return rk_attention_fits(set, op) ? &operations : nullptr; }
+  ggml::cpu::tensor_traits *attention(const ggml_tensor *op) {
+    return rk_attention_fits(set, op) ? &operations : nullptr;
+  }
 
   ggml::cpu::tensor_traits *product(const ggml_tensor *op) {
     bool packed = op->src[0] && op->src[0]->buffer && op->src[0]->buffer->buft == &type;
@@ -113,8 +115,8 @@ list_function find_hook(void *backend_function, const char **missing) {
 }  // namespace
 
 extern "C" bool rh_kernels_install(void *backend_function, const char *wish, char *words, size_t size) {
-  set = rk_choose(wish, words, size);
-  if (!set) return false;
+  const rk_set *chosen = rk_choose(wish, words, size);
+  if (!chosen) return false;
   const char *missing = nullptr;
   list_function list = find_hook(backend_function, &missing);
   ggml_backend_dev_t device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
@@ -122,6 +124,7 @@ extern "C" bool rh_kernels_install(void *backend_function, const char *wish, cha
     std::snprintf(words, size, "stock (%s)", missing ? missing : "no CPU backend");
     return false;
   }
+  set = chosen;
   type.iface = rk_buffer_type(set);
   type.device = device;
   type.context = static_cast<ggml::cpu::extra_buffer_type *>(&weights);

@@ -148,20 +148,20 @@ RK_INLINE void rk_dots256(const rk_traits256 traits, const rk_parts256 *parts, c
   for (int t = 0; t < count; t++) sum[t] = rk_ints_zero();
   RK_KEEP_LOOP
   for (int b = 0; b < RK_BLOCKS; b++) {
-    rk_partial part[RK_TILE];
     RK_UNROLL_BLOCK
-    for (int g = 0; g < RK_BLOCK_GROUPS; g++) {
-      const int run = g / run_groups;
-      if (g % run_groups == 0) {
-        for (int t = 0; t < count; t++) part[t] = rk_start(traits.offset ? a[t].bias32[b * traits.runs + run] : 0);
+    for (int run = 0; run < traits.runs; run++) {
+      const int nth = b * traits.runs + run;
+      rk_partial part[RK_TILE];
+      for (int t = 0; t < count; t++) part[t] = rk_start(traits.offset ? a[t].bias32[nth] : 0);
+      RK_UNROLL_BLOCK
+      for (int g = run * run_groups; g < (run + 1) * run_groups; g++) {
+        rk_bytes w = open ? rk_load(open->q.w[b * RK_BLOCK_GROUPS + g]) : rk_packed_group256(traits, parts, b, g);
+        for (int t = 0; t < count; t++) {
+          part[t] = rk_dot(part[t], w, rk_word(a[t].q + b * RK_BLOCK + g * RK_GROUP));
+          rk_settle(part[t]);
+        }
       }
-      rk_bytes w = open ? rk_load(open->q.w[b * RK_BLOCK_GROUPS + g]) : rk_packed_group256(traits, parts, b, g);
-      for (int t = 0; t < count; t++) {
-        part[t] = rk_dot(part[t], w, rk_word(a[t].q + b * RK_BLOCK + g * RK_GROUP));
-        rk_settle(part[t]);
-      }
-      if (g % run_groups != run_groups - 1) continue;
-      const int s = traits.scales == RK_BLOCKS ? b : b * traits.runs + run;
+      const int s = traits.scales == RK_BLOCKS ? b : nth;
       rk_pairs scale = open ? open->scale[s] : rk_row_scales(parts->scales + s * RK_ROWS);
       for (int t = 0; t < count; t++) sum[t] = rk_add_scaled(sum[t], part[t], scale);
     }

@@ -225,7 +225,7 @@ static inline void rk_add_reference(rk_case *one, const float *w, const uint8_t 
     double *product = &one->product[t * RK_ROWS + row];
     for (int b = 0; b < columns; b += RK_BLOCK) {
       double most = 0.0, total = 0.0;
-      for (int i = b; i < b + RK_BLOCK; i++) {
+      for (int i = b; i < b + RK_BLOCK && i < columns; i++) {
         double a = rk_activation_value(one->format->activation, chunk, i);
         *product += (double)w[i] * a;
         most = fmax(most, fabs((double)w[i]));

@@ -167,7 +167,7 @@ RK_INLINE void weigh(const tile *t, const panel *p, const int wide, rk_vec *scal
   }
   for (int c = 0; c < wide; c++) {
     scale[c] = rk_v_two_to(rk_v_sub(rk_v_load(p->most + c * RK_LANES), most[c]));
-    total[c] = rk_v_mul(rk_v_load(p->total + c * RK_LANES), scale[c]);
+    total[c] = rk_v_set(0.0F);
     rk_v_store(p->most + c * RK_LANES, most[c]);
   }
   for (int key = p->from; key < p->to; key++) {
@@ -178,7 +178,10 @@ RK_INLINE void weigh(const tile *t, const panel *p, const int wide, rk_vec *scal
       rk_v_store(at, weight);
     }
   }
-  for (int c = 0; c < wide; c++) rk_v_store(p->total + c * RK_LANES, total[c]);
+  // A sum of this step's weights first: thousands of small numbers added to a large one would lose more.
+  for (int c = 0; c < wide; c++) {
+    rk_v_store(p->total + c * RK_LANES, rk_v_fma(rk_v_load(p->total + c * RK_LANES), scale[c], total[c]));
+  }
 }
 
 static const uint16_t *mask_row(const tile *t, int row) {
