@@ -121,6 +121,50 @@ static void test_portable_rounds_as_it_says(void **state) {
   assert_int_equal((int32_t)out.bias8[0], -8 * 132);
 }
 
+static const rk_format *format_of(const rk_set *set, rk_type type) {
+  for (size_t f = 0; f < set->format_count; f++) {
+    if (set->formats[f]->type == type) return set->formats[f];
+  }
+  fail_msg("no format %d", (int)type);
+  return NULL;
+}
+
+static float exact_half(unsigned half) {
+  float sign = half & 0x8000 ? -1.0F : 1.0F;
+  int exponent = (int)(half >> 10 & 31);
+  float mantissa = (float)(half & 1023);
+  if (exponent == 31) return mantissa > 0.0F ? NAN : sign * INFINITY;
+  return exponent ? sign * ldexpf(1024.0F + mantissa, exponent - 25) : sign * ldexpf(mantissa, -24);
+}
+
+// Numbers of half precision from `first`, one after the other along the rows of a chunk.
+static void compare_halves(const tested *one, unsigned first) {
+  const rk_format *format = format_of(one->set, RK_TYPE_F16);
+  uint16_t halves[RK_ROWS][RK_CHUNK];
+  const void *rows[RK_ROWS];
+  for (unsigned i = 0; i < RK_ROWS * RK_CHUNK; i++) halves[i / RK_CHUNK][i % RK_CHUNK] = (uint16_t)(first + i);
+  for (int r = 0; r < RK_ROWS; r++) rows[r] = halves[r];
+  uint8_t *chunk = rk_memory(format->chunk_bytes(RK_CHUNK));
+  format->pack(rows, RK_CHUNK, chunk);
+  for (unsigned r = 0; r < RK_ROWS; r++) {
+    float out[RK_CHUNK];
+    format->unpack_row(chunk, RK_CHUNK, (int)r, out);
+    for (unsigned i = 0; i < RK_CHUNK; i++) {
+      float exact = exact_half(first + r * RK_CHUNK + i);
+      if (isnan(exact) ? isnan(out[i]) : memcmp(&exact, &out[i], sizeof exact) == 0) continue;
+      fail_msg("%s: half %04x is %a, not %a", one->label, first + r * RK_CHUNK + i, (double)out[i], (double)exact);
+    }
+  }
+  free(chunk);
+}
+
+static void test_all_numbers_of_half_precision(void **state) {
+  (void)state;
+  for (size_t s = 0; s < set_count; s++) {
+    for (unsigned first = 0; first < 65536; first += RK_ROWS * RK_CHUNK) compare_halves(&sets[s], first);
+  }
+}
+
 static void test_packed_weights_are_the_same(void **state) {
   (void)state;
   for (size_t f = 0; f < rk_set_portable.format_count; f++) {
@@ -175,13 +219,10 @@ static void test_hostile_weights(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_all_sets_have_the_same_formats),
-      cmocka_unit_test(test_portable_rounds_as_it_says),
-      cmocka_unit_test(test_quantized_activations_are_the_same),
-      cmocka_unit_test(test_packed_weights_are_the_same),
-      cmocka_unit_test(test_products_are_the_same),
-      cmocka_unit_test(test_products_of_the_largest_numbers),
-      cmocka_unit_test(test_hostile_weights),
+      cmocka_unit_test(test_all_sets_have_the_same_formats),     cmocka_unit_test(test_portable_rounds_as_it_says),
+      cmocka_unit_test(test_quantized_activations_are_the_same), cmocka_unit_test(test_all_numbers_of_half_precision),
+      cmocka_unit_test(test_packed_weights_are_the_same),        cmocka_unit_test(test_products_are_the_same),
+      cmocka_unit_test(test_products_of_the_largest_numbers),    cmocka_unit_test(test_hostile_weights),
   };
   find_sets();
   return cmocka_run_group_tests(tests, NULL, NULL);
