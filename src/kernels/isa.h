@@ -47,4 +47,16 @@
 // RK_NAME(rk_q4_0) is rk_q4_0_avx2, and so on: what a file compiled several times calls the one thing it exports.
 #define RK_NAME(name) RK_PASTE(name, RK_SUFFIX)
 
+// How far ahead of a product its weights are asked for. The processor's own look-ahead ends at each page of 4 KiB, and with one
+// token a chunk is done before the next one is there.
+#ifndef RK_AHEAD
+#define RK_AHEAD 4096
+#endif
+
+// Asks for what will be used after RK_AHEAD more bytes; beyond the matrix's end this does nothing.
+RK_INLINE void rk_ask_ahead(const uint8_t *at, size_t bytes) {
+  uintptr_t first = (uintptr_t)at + RK_AHEAD;
+  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const void *)(first + i), 0, 3);
+}
+
 #endif

@@ -214,6 +214,7 @@ RK_INLINE void rk_multiply256(const rk_traits256 traits, size_t block_bytes, con
   memset(sums, 0, (size_t)tokens * sizeof *sums);
   for (int64_t c = 0; c * RK_CHUNK < columns; c++, panel += RK_ROWS * block_bytes) {
     const rk_a256 *a = (const rk_a256 *)activations + c * stride;
+    rk_ask_ahead(panel, RK_ROWS * block_bytes);
     rk_parts256_of(traits, panel, &parts);
     if (RK_DIRECT_TOKENS256 > 0 && tokens <= RK_DIRECT_TOKENS256) {
       rk_tiles256(traits, &parts, NULL, a, tokens, sums);

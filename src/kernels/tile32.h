@@ -175,6 +175,7 @@ RK_INLINE void rk_multiply32(const rk_traits32 traits, const uint8_t *panel, int
     int wide = rk_chunk_columns(columns, c);
     const rk_parts32 parts = rk_parts_of(traits, panel, wide);
     const rk_a32 *a = (const rk_a32 *)activations + c * stride;
+    rk_ask_ahead(panel, rk_chunk_bytes32(traits, wide));
     if (tokens <= RK_DIRECT_TOKENS(traits.bits)) {
       rk_tiles32(traits, &parts, NULL, wide / RK_BLOCK, a, tokens, sums);
     } else {

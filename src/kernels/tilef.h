@@ -107,6 +107,7 @@ RK_INLINE void rk_multiplyf(const rk_traitsf traits, const uint8_t *panel, int64
   for (int64_t c = 0; c * RK_CHUNK < columns; c++) {
     int wide = rk_chunk_columns(columns, c);
     const rk_af32 *a = (const rk_af32 *)activations + c * stride;
+    rk_ask_ahead(panel, (size_t)wide * RK_ROWS * traits.bytes);
     if (direct) {
       rk_tilesf(traits, panel, NULL, wide, a, tokens, sums);
     } else {
