@@ -19,7 +19,7 @@ file(GLOB RH_KERNEL_SOURCES CONFIGURE_DEPENDS "${RH_KERNEL_FOLDER}/isa/*.c")
 
 # Vector code wants -O3; a compiler that puts off additions runs out of registers (docs/kernels.md). And GCC does not see that
 # the loop which opens a chunk writes all that the next one reads.
-set(RH_KERNEL_OPTIONS -ffp-contract=off $<$<NOT:$<CONFIG:Debug>>:-O3>
+set(RH_KERNEL_OPTIONS -g1 -ffp-contract=off $<$<CONFIG:Release>:-O3>
   $<$<C_COMPILER_ID:GNU>:-fno-tree-reassoc> $<$<C_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 
 # What is compiled once and knows nothing of ggml.

@@ -3,6 +3,10 @@
 # The kernels of instruction sets that few machines have, compiled for every machine with SIMDe's portable stand-ins for
 # their intrinsics: rh_kernel_sets_simulated, for tests only.
 
+# With sanitizers they would take minutes to compile; the sources are the same as those of the sets that run there.
+if(RH_SANITIZE)
+  return()
+endif()
 find_path(RH_SIMDE_INCLUDE simde/x86/avx512/dpbusd.h)
 if(NOT RH_SIMDE_INCLUDE)
   message(STATUS "Kernels: SIMDe is missing (Debian: libsimde-dev); tests leave out AVX-512 and AVX-VNNI where the processor does")
