@@ -65,7 +65,8 @@ static void describe_cpu(ggml_backend_reg_t reg, void *any_function) {
   (void)proc_address(reg, "ggml_backend_get_features", &get_features, sizeof get_features);
   size_t size = sizeof library.acceleration;
   // Of the kernels only the name; why it is these stands in `kernels`.
-  int used = snprintf(library.acceleration, size, "kernels %.*s, %s", (int)strcspn(library.kernels, " "), library.kernels, file);
+  int used = snprintf(library.acceleration, size, "kernels %.*s, %s", (int)strcspn(library.kernels, " "),
+                      library.kernels, file);
   const struct ggml_backend_feature *feature = get_features ? get_features(reg) : NULL;
   bool first = true;
   for (; feature && feature->name && used > 0; feature++) {
