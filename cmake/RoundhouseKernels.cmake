@@ -17,9 +17,9 @@ endif()
 # The files that are compiled for every set: those that use its operations.
 file(GLOB RH_KERNEL_SOURCES CONFIGURE_DEPENDS "${RH_KERNEL_FOLDER}/isa/*.c")
 
-# Vector code wants -O3; a compiler that puts off additions runs out of registers (docs/kernels.md). And GCC does not see that
+# Vector code wants -O3, and -O2 at least to see through the tables of a format's functions; a compiler that puts off additions runs out of registers (docs/kernels.md). And GCC does not see that
 # the loop which opens a chunk writes all that the next one reads.
-set(RH_KERNEL_OPTIONS -g1 -ffp-contract=off $<$<CONFIG:Release>:-O3>
+set(RH_KERNEL_OPTIONS -g1 -ffp-contract=off $<IF:$<CONFIG:Release>,-O3,-O2>
   $<$<C_COMPILER_ID:GNU>:-fno-tree-reassoc> $<$<C_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 
 # What is compiled once and knows nothing of ggml.
