@@ -17,8 +17,9 @@ endif()
 # The files that are compiled for every set: those that use its operations.
 file(GLOB RH_KERNEL_SOURCES CONFIGURE_DEPENDS "${RH_KERNEL_FOLDER}/isa/*.c")
 
-# Vector code wants -O3, and -O2 at least to see through the tables of a format's functions; a compiler that puts off additions runs out of registers (docs/kernels.md). And GCC does not see that
-# the loop which opens a chunk writes all that the next one reads.
+# Vector code wants -O3, and -O2 at least to see through the tables of a format's functions; a compiler that puts off additions
+# runs out of registers (docs/kernels.md). And GCC does not see that the loop which opens a chunk writes all that the next one
+# reads.
 set(RH_KERNEL_OPTIONS -g1 -ffp-contract=off $<IF:$<CONFIG:Release>,-O3,-O2>
   $<$<C_COMPILER_ID:GNU>:-fno-tree-reassoc> $<$<C_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 
@@ -26,12 +27,22 @@ set(RH_KERNEL_OPTIONS -g1 -ffp-contract=off $<IF:$<CONFIG:Release>,-O3,-O2>
 set(RH_KERNEL_COMMON choose panel product)
 list(TRANSFORM RH_KERNEL_COMMON REPLACE "(.+)" "${RH_KERNEL_FOLDER}/\\1.c")
 
+# Vector code with sanitizers compiles for minutes. The sets that run on common machines have them where they can find
+# something: these functions have no threads.
+set(RH_KERNEL_SANITIZED "")
+if(RH_SANITIZE MATCHES "address|undefined")
+  set(RH_KERNEL_SANITIZED portable avx2)
+endif()
+
 add_library(rh_kernel_sets STATIC ${RH_KERNEL_COMMON})
 target_compile_options(rh_kernel_sets PRIVATE -fvisibility=hidden)
 foreach(set IN LISTS RH_KERNEL_SETS)
   add_library(rh_kernels_${set} OBJECT ${RH_KERNEL_SOURCES})
   target_link_libraries(rh_kernels_${set} PRIVATE rh_flags)
   target_compile_options(rh_kernels_${set} PRIVATE -fvisibility=hidden ${RH_KERNEL_OPTIONS} ${RH_KERNEL_FLAGS_${set}})
+  if(RH_SANITIZE AND NOT set IN_LIST RH_KERNEL_SANITIZED)
+    target_compile_options(rh_kernels_${set} PRIVATE -fno-sanitize=all)
+  endif()
   target_sources(rh_kernel_sets PRIVATE $<TARGET_OBJECTS:rh_kernels_${set}>)
 endforeach()
 target_link_libraries(rh_kernel_sets PUBLIC rh_flags Threads::Threads m)
