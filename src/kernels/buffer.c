@@ -12,7 +12,7 @@
 #include "kernels/panel.h"
 
 #define ALIGNMENT 64
-#define HUGE_PAGE ((size_t)2 << 20)
+#define PAGE ((size_t)4096)
 
 static const rk_set *chosen;
 static bool from_mapping;
@@ -73,11 +73,10 @@ static void clear(ggml_backend_buffer_t buffer, uint8_t value) {
 }
 
 static ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_t size) {
-  size_t whole = (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+  size_t whole = (size + PAGE - 1) / PAGE * PAGE;
   void *pages = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED) return NULL;
-  // A wish: without huge pages everything works, with more misses of the address cache.
-  (void)madvise(pages, whole, MADV_HUGEPAGE);
+  // No huge pages are asked for: they read no faster here, and a load took twice as long (docs/kernels.md).
   struct ggml_backend_buffer_i functions = {
       .free_buffer = free_buffer,
       .get_base = get_base,
