@@ -6,7 +6,6 @@
 
 set(RH_KERNEL_FOLDER "${CMAKE_SOURCE_DIR}/src/kernels")
 set(RH_KERNEL_SETS portable)
-set(RH_KERNEL_FLAGS_portable "")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
   list(APPEND RH_KERNEL_SETS avx2 avxvnni avx512)
   set(RH_KERNEL_FLAGS_avx2 -mavx2 -mfma -mf16c -DRK_ISA_AVX2)
@@ -17,18 +16,23 @@ endif()
 # The files that are compiled for every set: those that use its operations.
 file(GLOB RH_KERNEL_SOURCES CONFIGURE_DEPENDS "${RH_KERNEL_FOLDER}/isa/*.c")
 
-# Vector code wants -O3, and -O2 at least to see through the tables of a format's functions; a compiler that puts off additions
-# runs out of registers (docs/kernels.md). And GCC does not see that the loop which opens a chunk writes all that the next one
-# reads.
-set(RH_KERNEL_OPTIONS -g1 -ffp-contract=off $<IF:$<CONFIG:Release>,-O3,-O2>
+# Vector code wants -O3, and -O2 at least to see through the tables of a format's functions (the portable set, which is there to
+# be compared with, has no more); a compiler that puts off additions runs out of registers (docs/kernels.md). And GCC does not
+# see that the loop which opens a chunk writes all that the next one reads.
+set(RH_KERNEL_OPTIONS -g1 -ffp-contract=off
   $<$<C_COMPILER_ID:GNU>:-fno-tree-reassoc> $<$<C_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+if(RH_SANITIZE)  # in minutes otherwise; functions that are not inlined are as good to find faults in
+  list(APPEND RH_KERNEL_OPTIONS -O1 "-DRK_INLINE=static inline" $<$<C_COMPILER_ID:GNU>:-Wno-psabi>)
+else()
+  list(APPEND RH_KERNEL_OPTIONS $<IF:$<CONFIG:Release>,-O3,-O2>)
+  set(RH_KERNEL_FLAGS_portable -O2)
+endif()
 
 # What is compiled once and knows nothing of ggml.
 set(RH_KERNEL_COMMON choose panel product)
 list(TRANSFORM RH_KERNEL_COMMON REPLACE "(.+)" "${RH_KERNEL_FOLDER}/\\1.c")
 
-# Vector code with sanitizers compiles for minutes. The sets that run on common machines have them where they can find
-# something: these functions have no threads.
+# The sets that run on common machines have sanitizers where they can find something: these functions have no threads.
 set(RH_KERNEL_SANITIZED "")
 if(RH_SANITIZE MATCHES "address|undefined")
   set(RH_KERNEL_SANITIZED portable avx2)

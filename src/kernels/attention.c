@@ -9,7 +9,6 @@
 // together at the end.
 #include "kernels/attention.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -115,9 +114,11 @@ static plan make_plan(const rk_set *set, const struct ggml_tensor *op, int threa
 }
 
 // Before the threads' parts: a line for the counter and one to align what follows.
+static size_t work_size_of(const plan *p, int threads) { return 2 * LINE + (size_t)threads * p->thread_bytes; }
+
 size_t rk_attention_work_size(const rk_set *set, const struct ggml_tensor *op, int threads) {
   plan p = make_plan(set, op, threads);
-  return 2 * LINE + (size_t)threads * p.thread_bytes;
+  return work_size_of(&p, threads);
 }
 
 static uint8_t *aligned_work(const rk_team *team) { return team->work + (LINE - (uintptr_t)team->work % LINE) % LINE; }
@@ -329,7 +330,7 @@ static void run_few(const plan *p, const rk_team *team, const view *seen) {
 
 void rk_attention_run(const rk_set *set, struct ggml_tensor *op, const rk_team *team) {
   plan p = make_plan(set, op, team->count);
-  assert(team->work_size >= rk_attention_work_size(set, op, team->count));
+  GGML_ASSERT(team->work_size >= work_size_of(&p, team->count));
   bool one_mask = !p.mask || p.mask->ne[2] == 1;
   if (one_mask && p.queries <= FEW_QUERIES && p.queries * p.streams <= FEW_WORK) {
     view seen;

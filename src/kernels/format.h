@@ -75,9 +75,8 @@ typedef struct rk_format {
   rk_type type;
   const char *name;  // as in GGUF: "q4_0"
   rk_activation activation;
-  int block;  // columns of one block in the file; C must be a multiple of it
+  int block;  // columns of one block in the file; C and the columns of every chunk are multiples of it
   size_t block_bytes;
-  int align;  // a chunk's columns are a multiple of this: RK_BLOCK or RK_CHUNK
   // Bytes of a chunk of `columns`, 16 rows.
   size_t (*chunk_bytes)(int columns);
   // Packs `columns` columns of 16 rows, each row at rows[i] in the file's form (NULL: a row of zeros).
@@ -105,6 +104,8 @@ extern const rk_set rk_set_avx2;
 extern const rk_set rk_set_avxvnni;
 extern const rk_set rk_set_avx512;
 #endif
+
+static inline int64_t rk_panel_count(int64_t rows) { return (rows + RK_ROWS - 1) / RK_ROWS; }
 
 // The chunk at column 256 * index of a panel: its columns.
 static inline int rk_chunk_columns(int64_t columns, int64_t index) {

@@ -39,6 +39,12 @@
 #include "kernels/isa_portable.h"
 #endif
 
+// Keeps a sum in its registers where it stands: a compiler that moves the instructions of several sums about needs more
+// registers than there are, and stores them in between.
+#ifndef rk_settle
+#define rk_settle(sum) ((void)(sum))
+#endif
+
 // A test may compile the same sources once more, under another name.
 #ifndef RK_SUFFIX
 #define RK_SUFFIX RK_ISA_SUFFIX
@@ -46,6 +52,30 @@
 
 // RK_NAME(rk_q4_0) is rk_q4_0_avx2, and so on: what a file compiled several times calls the one thing it exports.
 #define RK_NAME(name) RK_PASTE(name, RK_SUFFIX)
+
+// The one thing that a format's file exports: its entry in the set's table, with the functions that tile32.h, tile256.h or
+// tilef.h (`kind`) make of the file's constant `traits`. Constants, so that each format has code of its own.
+#define RK_FORMAT(format_name, format_type, kind, activations, columns_of_block, bytes_of_block)          \
+  static size_t chunk_bytes(int columns) { return rk_chunk_bytes##kind(traits, columns); }                \
+  static void pack(const void *const rows[RK_ROWS], int columns, uint8_t *out) {                          \
+    rk_pack##kind(traits, rows, columns, out);                                                            \
+  }                                                                                                       \
+  static void unpack_row(const uint8_t *chunk, int columns, int row, float *out) {                        \
+    rk_unpack_row##kind(traits, chunk, columns, row, out);                                                \
+  }                                                                                                       \
+  static void multiply(const uint8_t *panel, int64_t columns, const void *in, int64_t stride, int tokens, \
+                       float(*sums)[RK_ROWS]) {                                                           \
+    rk_multiply##kind(traits, panel, columns, in, stride, tokens, sums);                                  \
+  }                                                                                                       \
+  const rk_format RK_NAME(rk_##format_name) = {.type = format_type,                                       \
+                                               .name = #format_name,                                      \
+                                               .activation = activations,                                 \
+                                               .block = columns_of_block,                                 \
+                                               .block_bytes = bytes_of_block,                             \
+                                               .chunk_bytes = chunk_bytes,                                \
+                                               .pack = pack,                                              \
+                                               .unpack_row = unpack_row,                                  \
+                                               .multiply = multiply}
 
 // How far ahead of a product its weights are asked for. The processor's own look-ahead ends at each page of 4 KiB, and with one
 // token a chunk is done before the next one is there.

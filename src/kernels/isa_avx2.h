@@ -209,7 +209,7 @@ RK_INLINE rk_floats rk_bfloats_load(const uint16_t *p) {
 }
 
 #ifndef RK_INTRINSICS
-// Keeps a value in its registers at this place (see tile256.h).
+// See isa.h.
 #define rk_settle(v) __asm__("" : "+x"((v).lo), "+x"((v).hi))
 #endif
 

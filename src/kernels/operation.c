@@ -48,9 +48,11 @@ static bool fits_operation(const struct ggml_tensor *op) {
 
 bool rk_operation_fits(const rk_set *set, const struct ggml_tensor *op) {
   const struct ggml_tensor *weight = op->src[0];
-  if (!weight || !op->src[1] || weight->view_src || !is_known_matrix(weight->name)) return false;
+  if (!weight || !op->src[1] || weight->view_src) return false;
+  // A weight that is packed already (asked for each operation of a graph) was known when it was loaded.
+  if (!weight->extra && !is_known_matrix(weight->name)) return false;
   const rk_format *format = rk_format_find(set, (int)weight->type);
-  if (!format || weight->ne[0] % format->block != 0 || weight->ne[0] % format->align != 0) return false;
+  if (!format || weight->ne[0] % format->block != 0) return false;
   if (op->src[1]->buffer && !ggml_backend_buffer_is_host(op->src[1]->buffer)) return false;
   return fits_operation(op);
 }

@@ -8,22 +8,26 @@
 #include <string.h>
 
 #include "kernels/isa.h"
-
-// The sum is ready here: gcc would put off additions, run out of registers and keep half of the sums in memory.
-#if (defined RK_ISA_AVX2 || defined RK_ISA_AVXVNNI) && !defined RK_INTRINSICS
-#define RK_PIN(sum) __asm__("" : "+x"((sum).lo), "+x"((sum).hi))
-#else
-#define RK_PIN(sum) (void)(sum)
-#endif
+#include "kernels/transpose.h"
 
 // A chunk with one byte for each weight, in the order of the groups.
 typedef struct rk_spread {
   _Alignas(64) uint8_t w[RK_GROUPS][RK_ROWS * RK_GROUP];
 } rk_spread;
 
-// Puts one row's bytes in place.
-RK_INLINE void rk_spread_row(rk_spread *spread, const uint8_t *bytes, int columns, int row) {
-  for (int g = 0; g < columns / RK_GROUP; g++) memcpy(&spread->w[g][row * RK_GROUP], bytes + g * RK_GROUP, RK_GROUP);
+// The same in the order of the rows.
+typedef struct rk_rows {
+  _Alignas(64) uint8_t w[RK_ROWS][RK_CHUNK];
+} rk_rows;
+
+// To the order of the groups; any multiple of 16 columns.
+RK_INLINE void rk_spread_rows(const rk_rows *rows, int columns, rk_spread *spread) {
+  for (int g = 0; g < columns / RK_GROUP; g += 4) {
+    for (int r = 0; r < RK_ROWS; r += 4) {
+      rk_transpose_words(&rows->w[r][g * RK_GROUP], sizeof rows->w[0], &spread->w[g][r * RK_GROUP],
+                         sizeof spread->w[0]);
+    }
+  }
 }
 
 RK_INLINE void rk_gather_row(const rk_spread *spread, int columns, int row, uint8_t *bytes) {

@@ -11,35 +11,50 @@ RK_INLINE void rk_turn_signed(rk_spread *spread, int columns) {
   for (int g = 0; g < columns / RK_GROUP; g++) rk_store(spread->w[g], rk_signed_weights(rk_load(spread->w[g])));
 }
 
-// 5-bit numbers of 32 weights in the file: low nibbles of the first 16, high ones of the last 16, and their fifth bits.
-RK_INLINE void rk_read_nibbles(const uint8_t *nibbles, uint32_t fifths, rk_file_block *out) {
-  for (int i = 0; i < 16; i++) {
-    out->q[i] = (uint8_t)((nibbles[i] & 15) | (fifths >> i & 1) << 4);
-    out->q[16 + i] = (uint8_t)(nibbles[i] >> 4 | (fifths >> (16 + i) & 1) << 4);
-  }
+typedef uint8_t rk_bytes16 __attribute__((vector_size(16)));
+typedef uint64_t rk_pair __attribute__((vector_size(16)));
+
+// The bits of two bytes, one after the other, as 16 or 0.
+RK_INLINE rk_bytes16 rk_sixteens(const uint8_t bits[2]) {
+  const rk_bytes16 bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+  const uint64_t each = 0x0101010101010101U;
+  rk_pair both = {bits[0] * each, bits[1] * each};
+  return (rk_bytes16)(((rk_bytes16)both & bit) != 0) & 16;
 }
 
-RK_INLINE uint32_t rk_read_fifths(const uint8_t in[4]) {
-  return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 | (uint32_t)in[3] << 24;
+// Numbers of 32 weights in the file: low nibbles of the first 16, high ones of the last 16, and their fifth bits (or NULL).
+RK_INLINE void rk_read_nibbles(const uint8_t nibbles[16], const uint8_t *fifths, uint8_t *out) {
+  rk_bytes16 both;
+  memcpy(&both, nibbles, sizeof both);
+  rk_bytes16 first = both & 15;
+  rk_bytes16 last = both >> 4;
+  if (fifths) {
+    first |= rk_sixteens(fifths);
+    last |= rk_sixteens(fifths + 2);
+  }
+  memcpy(out, &first, sizeof first);
+  memcpy(out + sizeof first, &last, sizeof last);
 }
 
 RK_INLINE void rk_pack32(const rk_traits32 traits, const void *const rows[RK_ROWS], int columns, uint8_t *out) {
+  rk_rows bytes;
   rk_spread spread;
   uint16_t scales[RK_BLOCKS][RK_ROWS];
   uint16_t minima[RK_BLOCKS][RK_ROWS];
   size_t halves = (size_t)columns / RK_BLOCK * sizeof scales[0];
   for (int r = 0; r < RK_ROWS; r++) {
-    uint8_t bytes[RK_CHUNK];
     for (int b = 0; b < columns / RK_BLOCK; b++) {
-      rk_file_block block = {.scale = 0};
-      memset(block.q, traits.offset, sizeof block.q);
-      if (rows[r]) traits.read((const uint8_t *)rows[r] + (size_t)b * traits.block_bytes, &block);
-      memcpy(bytes + b * RK_BLOCK, block.q, RK_BLOCK);
+      rk_file_block block = {.q = bytes.w[r] + b * RK_BLOCK};
+      if (rows[r]) {
+        traits.read((const uint8_t *)rows[r] + (size_t)b * traits.block_bytes, &block);
+      } else {
+        memset(block.q, traits.offset, RK_BLOCK);
+      }
       scales[b][r] = block.scale;
       minima[b][r] = block.minimum;
     }
-    rk_spread_row(&spread, bytes, columns, r);
   }
+  rk_spread_rows(&bytes, columns, &spread);
   if (traits.bits == 8) {
     rk_turn_signed(&spread, columns);
     memcpy(out, spread.w, (size_t)columns * RK_ROWS);

@@ -28,8 +28,6 @@ const rk_format *rk_format_find(const rk_set *set, int type) {
   return NULL;
 }
 
-static int64_t panels_of(int64_t rows) { return (rows + RK_ROWS - 1) / RK_ROWS; }
-
 size_t rk_panel_bytes(const rk_format *format, int64_t columns) {
   int64_t whole = columns / RK_CHUNK;
   int rest = (int)(columns % RK_CHUNK);
@@ -38,13 +36,13 @@ size_t rk_panel_bytes(const rk_format *format, int64_t columns) {
 }
 
 size_t rk_matrix_bytes(const rk_format *format, int64_t rows, int64_t columns) {
-  return (size_t)panels_of(rows) * rk_panel_bytes(format, columns);
+  return (size_t)rk_panel_count(rows) * rk_panel_bytes(format, columns);
 }
 
 static void pack_panel(const packing *work, int64_t panel) {
   const rk_format *format = work->format;
   size_t row_bytes = (size_t)(work->columns / format->block) * format->block_bytes;
-  int64_t per_matrix = panels_of(work->rows);
+  int64_t per_matrix = rk_panel_count(work->rows);
   int64_t first = panel % per_matrix * RK_ROWS;
   const uint8_t *data = work->data + (size_t)(panel / per_matrix * work->rows + first) * row_bytes;
   uint8_t *out = work->out + (size_t)panel * rk_panel_bytes(format, work->columns);
@@ -75,7 +73,7 @@ void rk_pack_matrices(const rk_format *format, int64_t rows, int64_t columns, in
   packing work = {.format = format,
                   .rows = rows,
                   .columns = columns,
-                  .panels = panels_of(rows) * matrices,
+                  .panels = rk_panel_count(rows) * matrices,
                   .data = data,
                   .out = out};
   pthread_t others[THREADS_MAX];

@@ -125,11 +125,9 @@ static void compute(const rk_product *product, const rk_team *team, const piece 
   }
 }
 
-static int64_t panel_count(const rk_product *product) { return (product->rows + RK_ROWS - 1) / RK_ROWS; }
-
 static void run_alone(const rk_product *product, const rk_team *team) {
   const rk_segment *segment = rk_product_segments(product, team);
-  int64_t panels = panel_count(product);
+  int64_t panels = rk_panel_count(product->rows);
   quantize(product, rk_product_rows(product, team), activations_of(product, team), 0,
            product->row_count * chunks_of(product));
   piece mine = {.matrix = segment->matrix,
@@ -152,7 +150,7 @@ static cut cut_segment(const rk_product *product, const rk_segment *segment, int
   size_t row = (size_t)chunks_of(product) * rk_activation_bytes(product->format->activation);
   int64_t fits = (int64_t)(SECOND_CACHE / row) / 8 * 8;
   cut c = {.tokens = least(most(fits, TOKENS_MIN), TOKENS_MAX)};
-  int64_t panels = panel_count(product);
+  int64_t panels = rk_panel_count(product->rows);
   int64_t products = RK_ROWS * product->columns * least(c.tokens, segment->count);
   c.panels = most(1, least(PIECE_PRODUCTS / products, panels / (8 * (int64_t)threads)));
   c.across = (panels + c.panels - 1) / c.panels;
@@ -168,7 +166,7 @@ static piece piece_at(const rk_product *product, const rk_segment *segment, cons
                  .first = segment->first + token,
                  .count = least(c->tokens, segment->count - token),
                  .begin = panel,
-                 .end = least(panel + c->panels, panel_count(product))};
+                 .end = least(panel + c->panels, rk_panel_count(product->rows))};
 }
 
 static void run_together(const rk_product *product, const rk_team *team) {

@@ -24,11 +24,16 @@
 #define RK_UNROLL_BLOCK RK_KEEP_LOOP
 #endif
 
-// Keeps a sum in its registers where it stands: a compiler that moves the instructions of several sums about needs more
-// registers than there are, and stores them in between.
-#ifndef rk_settle
-#define rk_settle(sum) ((void)(sum))
-#endif
+#define RK_SIXES_FILE_BYTES 12
+
+// One block of the file, for packing.
+typedef struct rk_file_block256 {
+  uint8_t *q;  // RK_CHUNK bytes
+  int8_t scales[RK_SCALES_MOST];
+  uint8_t sixes[RK_SIXES_FILE_BYTES];  // in the file's order
+  uint16_t d;                          // half precision
+  uint16_t dmin;                       // likewise
+} rk_file_block256;
 
 // What differs between the formats of this kind.
 typedef struct rk_traits256 {
@@ -37,6 +42,8 @@ typedef struct rk_traits256 {
   int runs;      // into which a block of 32 columns is cut so that the products of a run fit into 16 bits together
   bool offset;   // w = q - 32
   bool minimum;  // with scales and minima of 6 bits
+  size_t block_bytes;
+  void (*read)(const uint8_t *block, rk_file_block256 *out);
 } rk_traits256;
 
 // A packed chunk: low bits, high bits, scales (and minima), d (and dmin) of the rows. Its smaller parts are opened at once.
@@ -59,7 +66,6 @@ typedef struct rk_open256 {
 // Q4_K and Q5_K have a scale and a minimum of 6 bits for each of their eight blocks of 32 columns. In a chunk those of 16
 // rows are four vectors with 6 bits in each byte, folded as weights are (pack.h): two of scales, block by block, and two of
 // minima, where two neighbouring blocks of a row stand side by side, as rk_dot_pairs wants them.
-#define RK_SIXES_FILE_BYTES 12
 #define RK_SIXES_COLUMNS (4 * RK_GROUP)
 
 // The bytes of one block and row among the four vectors.
@@ -67,22 +73,6 @@ RK_INLINE uint8_t *rk_six_scale(rk_spread *sixes, int b, int row) { return &sixe
 
 RK_INLINE uint8_t *rk_six_minimum(rk_spread *sixes, int b, int row) {
   return &sixes->w[2 + b / 4][b % 4 / 2 * 2 * RK_ROWS + 2 * row + b % 2];
-}
-
-// From the file's order: four scales, four minima, then the low halves of the last four of both; the upper two bits of these
-// stand above the first eight numbers.
-RK_INLINE void rk_spread_sixes(rk_spread *sixes, const uint8_t *in, int row) {
-  for (int b = 0; b < 4; b++) {
-    *rk_six_scale(sixes, b, row) = in[b] & 63;
-    *rk_six_minimum(sixes, b, row) = in[4 + b] & 63;
-    *rk_six_scale(sixes, 4 + b, row) = (uint8_t)((in[8 + b] & 15) | in[b] >> 6 << 4);
-    *rk_six_minimum(sixes, 4 + b, row) = (uint8_t)(in[8 + b] >> 4 | in[4 + b] >> 6 << 4);
-  }
-}
-
-RK_INLINE uint8_t *rk_fold_sixes(const rk_spread *sixes, uint8_t *out) {
-  out = rk_fold_nibbles(sixes, RK_SIXES_COLUMNS, out);
-  return rk_fold_high2(sixes, RK_SIXES_COLUMNS, out);
 }
 
 RK_INLINE const uint8_t *rk_open_sixes(const uint8_t *in, rk_spread *sixes) {
@@ -207,14 +197,19 @@ RK_INLINE void rk_tiles256(const rk_traits256 traits, const rk_parts256 *parts, 
   }
 }
 
-RK_INLINE void rk_multiply256(const rk_traits256 traits, size_t block_bytes, const uint8_t *panel, int64_t columns,
-                              const void *activations, int64_t stride, int tokens, float (*sums)[RK_ROWS]) {
+RK_INLINE size_t rk_chunk_bytes256(const rk_traits256 traits, int columns) {
+  return (size_t)(columns / RK_CHUNK) * RK_ROWS * traits.block_bytes;
+}
+
+RK_INLINE void rk_multiply256(const rk_traits256 traits, const uint8_t *panel, int64_t columns, const void *activations,
+                              int64_t stride, int tokens, float (*sums)[RK_ROWS]) {
+  const size_t chunk_bytes = rk_chunk_bytes256(traits, RK_CHUNK);
   rk_parts256 parts;
   rk_open256 open;
   memset(sums, 0, (size_t)tokens * sizeof *sums);
-  for (int64_t c = 0; c * RK_CHUNK < columns; c++, panel += RK_ROWS * block_bytes) {
+  for (int64_t c = 0; c * RK_CHUNK < columns; c++, panel += chunk_bytes) {
     const rk_a256 *a = (const rk_a256 *)activations + c * stride;
-    rk_ask_ahead(panel, RK_ROWS * block_bytes);
+    rk_ask_ahead(panel, chunk_bytes);
     rk_parts256_of(traits, panel, &parts);
     if (RK_DIRECT_TOKENS256 > 0 && tokens <= RK_DIRECT_TOKENS256) {
       rk_tiles256(traits, &parts, NULL, a, tokens, sums);
@@ -222,25 +217,6 @@ RK_INLINE void rk_multiply256(const rk_traits256 traits, size_t block_bytes, con
       rk_open_chunk256(traits, &parts, &open);
       rk_tiles256(traits, &parts, &open, a, tokens, sums);
     }
-  }
-}
-
-// One row of a chunk as floats; q: its weights' bytes.
-RK_INLINE void rk_gather256(const rk_traits256 traits, const rk_parts256 *parts, int row, uint8_t *q) {
-  rk_open256 open;
-  rk_open_chunk256(traits, parts, &open);
-  rk_gather_row(&open.q, RK_CHUNK, row, q);
-}
-
-RK_INLINE void rk_unpack_row256(const rk_traits256 traits, const uint8_t *chunk, int row, float *out) {
-  rk_parts256 parts;
-  uint8_t q[RK_CHUNK];
-  rk_parts256_of(traits, chunk, &parts);
-  rk_gather256(traits, &parts, row, q);
-  for (int i = 0; i < RK_CHUNK; i++) {
-    float scale = parts.d[row] * (float)parts.scales[i / (RK_CHUNK / traits.scales) * RK_ROWS + row];
-    out[i] = scale * (float)(traits.offset ? q[i] - 32 : q[i]);
-    if (traits.minimum) out[i] += parts.minus_dmin[row] * (float)*rk_six_minimum(&parts.sixes, i / RK_BLOCK, row);
   }
 }
 

@@ -18,7 +18,7 @@
 
 // One block of the file, for packing.
 typedef struct rk_file_block {
-  uint8_t q[RK_BLOCK];
+  uint8_t *q;        // RK_BLOCK bytes
   uint16_t scale;    // half precision
   uint16_t minimum;  // likewise
 } rk_file_block;
@@ -121,10 +121,10 @@ RK_INLINE void rk_block32(const rk_traits32 traits, const rk_parts32 *parts, con
         uint32_t word = rk_word(a[t].q + b * RK_BLOCK + (2 * i + k) * RK_GROUP);
         if (traits.offset == 0) {
           out[t] = rk_dot_signed(out[t], w[k], word);
-          RK_PIN(out[t]);
+          rk_settle(out[t]);
         } else {
           part[t] = rk_dot(part[t], w[k], word);
-          RK_PIN(part[t]);
+          rk_settle(part[t]);
         }
       }
     }

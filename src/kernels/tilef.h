@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "kernels/isa.h"
+#include "kernels/transpose.h"
 
 // Tokens of a tile: as many sums as there are registers beside a column of weights.
 #ifdef RK_ISA_AVX512
@@ -122,18 +123,38 @@ RK_INLINE size_t rk_chunk_bytesf(const rk_traitsf traits, int columns) {
   return (size_t)columns * RK_ROWS * traits.bytes;
 }
 
-RK_INLINE void rk_packf(const rk_traitsf traits, const void *const rows[RK_ROWS], int columns, uint8_t *out) {
-  for (int r = 0; r < RK_ROWS; r++) {
-    const uint8_t *in = rows[r];
+// As many columns as a vector of 16 bytes holds, of all rows.
+RK_INLINE void rk_pack_columns(const rk_traitsf traits, const uint8_t *rows, size_t step, uint8_t *out) {
+  const int side = (int)(16 / traits.bytes);
+  for (int r = 0; r < RK_ROWS; r += side) {
+    const uint8_t *in = rows + (size_t)r * step;
     uint8_t *to = out + (size_t)r * traits.bytes;
-    for (int c = 0; c < columns; c++, to += RK_ROWS * traits.bytes) {
-      if (in) {
-        memcpy(to, in + (size_t)c * traits.bytes, traits.bytes);
-      } else {
-        memset(to, 0, traits.bytes);
-      }
+    if (traits.bytes == sizeof(uint32_t)) {
+      rk_transpose_words(in, step, to, RK_ROWS * traits.bytes);
+    } else {
+      rk_transpose_halves(in, step, to, RK_ROWS * traits.bytes);
     }
   }
+}
+
+RK_INLINE void rk_packf(const rk_traitsf traits, const void *const rows[RK_ROWS], int columns, uint8_t *out) {
+  const int side = (int)(16 / traits.bytes);
+  uint8_t some[RK_ROWS][16] = {{0}};
+  uint8_t packed[16 * RK_ROWS];
+  int c = 0;
+  for (; c + side <= columns; c += side, out += sizeof packed) {
+    for (int r = 0; r < RK_ROWS; r++) {
+      if (rows[r]) memcpy(some[r], (const uint8_t *)rows[r] + (size_t)c * traits.bytes, sizeof some[r]);
+    }
+    rk_pack_columns(traits, some[0], sizeof some[0], out);
+  }
+  if (c == columns) return;
+  size_t rest = (size_t)(columns - c) * traits.bytes;
+  for (int r = 0; r < RK_ROWS; r++) {
+    if (rows[r]) memcpy(some[r], (const uint8_t *)rows[r] + (size_t)c * traits.bytes, rest);
+  }
+  rk_pack_columns(traits, some[0], sizeof some[0], packed);
+  memcpy(out, packed, rest * RK_ROWS);
 }
 
 RK_INLINE void rk_unpack_rowf(const rk_traitsf traits, const uint8_t *chunk, int columns, int row, float *out) {

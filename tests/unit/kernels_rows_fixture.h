@@ -10,10 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/format.h"
-#ifdef __x86_64__
-#include <cpuid.h>
-#endif
+#include "kernels/panel.h"
+#include "kernels_here.h"
 
 #define COLUMNS_MOST 2048
 #define TOKENS_MOST 128
@@ -29,41 +27,6 @@ static inline uint32_t noise(void) {
 }
 
 static inline float noise_float(void) { return (float)((int32_t)noise()) * 0x1p-31F; }
-
-#ifdef __x86_64__
-static inline bool has_avxvnni(void) {
-  unsigned a;
-  unsigned b;
-  unsigned c;
-  unsigned d;
-  return __builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
-}
-
-static inline bool has_avx512(void) {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vnni");
-}
-#endif
-
-// The sets that run here; returns how many.
-static inline size_t sets_here(const rk_set *out[4]) {
-  size_t count = 0;
-  out[count++] = &rk_set_portable;
-#ifdef __x86_64__
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) out[count++] = &rk_set_avx2;
-  if (has_avxvnni()) out[count++] = &rk_set_avxvnni;
-  if (has_avx512()) out[count++] = &rk_set_avx512;
-#endif
-  return count;
-}
-
-static inline const rk_format *format_of(const rk_set *set, rk_type type) {
-  for (size_t i = 0; i < set->format_count; i++) {
-    if (set->formats[i]->type == type) return set->formats[i];
-  }
-  return NULL;
-}
 
 static inline size_t row_bytes(const rk_format *format, int columns) {
   return (size_t)(columns / format->block) * format->block_bytes;
@@ -131,25 +94,12 @@ static inline float matrix_value(const matrix *m, int row, int column) {
 
 // Packs the rows below `rows`; the others are missing.
 static inline void matrix_pack(matrix *m, int rows) {
-  uint8_t *out = m->packed;
-  for (int panel = 0; panel < 2; panel++) {
-    for (int c = 0; c * RK_CHUNK < m->columns; c++) {
-      const void *in[RK_ROWS];
-      for (int r = 0; r < RK_ROWS; r++) {
-        int row = panel * RK_ROWS + r;
-        in[r] = row < rows ? matrix_row(m, row) + row_bytes(m->format, c * RK_CHUNK) : NULL;
-      }
-      int wide = rk_chunk_columns(m->columns, c);
-      m->format->pack(in, wide, out);
-      out += m->format->chunk_bytes(wide);
-    }
-  }
+  rk_pack_matrices(m->format, rows, m->columns, 1, m->file, m->packed, 1);
 }
 
 static inline void matrix_new(matrix *m, const rk_format *format, int columns) {
   void *packed = NULL;
-  *m = (matrix){.format = format, .columns = columns};
-  for (int c = 0; c * RK_CHUNK < columns; c++) m->panel_bytes += format->chunk_bytes(rk_chunk_columns(columns, c));
+  *m = (matrix){.format = format, .columns = columns, .panel_bytes = rk_panel_bytes(format, columns)};
   m->file = malloc(MATRIX_ROWS * row_bytes(format, columns));
   if (!m->file || posix_memalign(&packed, 64, 2 * m->panel_bytes) != 0) abort();
   m->packed = packed;
@@ -158,16 +108,6 @@ static inline void matrix_new(matrix *m, const rk_format *format, int columns) {
 static inline void matrix_free(matrix *m) {
   free(m->file);
   free(m->packed);
-}
-
-// A row of a packed matrix as floats.
-static inline void matrix_unpack(const matrix *m, int row, float *out) {
-  const uint8_t *chunk = m->packed + (size_t)(row / RK_ROWS) * m->panel_bytes;
-  for (int c = 0; c * RK_CHUNK < m->columns; c++) {
-    int wide = rk_chunk_columns(m->columns, c);
-    m->format->unpack_row(chunk, wide, row % RK_ROWS, out + c * RK_CHUNK);
-    chunk += m->format->chunk_bytes(wide);
-  }
 }
 
 // Activations of TOKENS_MOST tokens: some that make the largest sums, some that are zero, the rest of many sizes.

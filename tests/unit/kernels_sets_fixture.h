@@ -17,8 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/choose.h"
-#include "kernels/format.h"
+#include "kernels/panel.h"
+#include "kernels_here.h"
 #ifdef RK_SIMULATED
 #include "simulated/sets.h"
 #endif
@@ -143,7 +143,7 @@ static inline void rk_fill_weights(rk_case *one, rk_random *random, rk_weights w
 static inline rk_case rk_case_new(const rk_format *format, uint64_t seed, rk_weights weights) {
   rk_random random = {seed * 1000 + (uint64_t)format->type};
   rk_case one = {.format = format, .seed = seed};
-  one.columns = format->align * (1 + (int)rk_below(&random, (uint64_t)(1280 / format->align)));
+  one.columns = format->block * (1 + (int)rk_below(&random, (uint64_t)(1280 / format->block)));
   one.tokens = 1 + (int)rk_below(&random, 20);
   one.stride = one.tokens + (int)rk_below(&random, 3);
   one.row_bytes = (size_t)one.columns / (size_t)format->block * format->block_bytes;

@@ -2,68 +2,17 @@
 //
 // Our kernels inside llama.cpp's CPU backend: graphs of one operation with packed weights against float64, and the ways in
 // which the library may not be wanted or not fit.
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "kernels_graph_fixture.h"
 
-#include <cmocka.h>
 #include <dlfcn.h>
-#include <ggml-alloc.h>
-#include <ggml-backend.h>
-#include <ggml-cpu.h>
-#include <ggml.h>
+#include <math.h>
 
-#include "engine/llama/internal.h"
 #include "kernels/kernels.h"
-
-#define THREADS 2
-
-static ggml_backend_t backend;
-static ggml_backend_buffer_type_t ours;  // NULL where this machine has no kernels of ours
 
 static const enum ggml_type formats[] = {GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1,
                                          GGML_TYPE_Q8_0, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K,
                                          GGML_TYPE_F16,  GGML_TYPE_BF16, GGML_TYPE_F32};
 #define FORMATS (sizeof formats / sizeof formats[0])
-
-static uint32_t state = 12345;
-
-static float noise(void) {
-  state = state * 1664525U + 1013904223U;
-  return (float)(state >> 8) / (float)(1U << 23) - 1.0F;
-}
-
-static ggml_backend_buffer_type_t find_type(ggml_backend_dev_t device) {
-  ggml_backend_dev_get_extra_bufts_t list;
-  void *address =
-      ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), "ggml_backend_dev_get_extra_bufts");
-  memcpy(&list, &address, sizeof list);
-  for (ggml_backend_buffer_type_t *at = list(device); at && *at; at++) {
-    if (strcmp(ggml_backend_buft_name(*at), "ROUNDHOUSE") == 0) return *at;
-  }
-  return NULL;
-}
-
-static int open_backend(void **unused) {
-  (void)unused;
-  const rh_llama_library *library = rh_llama_library_get();
-  if (!library->has_cpu) return -1;
-  ggml_backend_dev_t device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
-  backend = ggml_backend_dev_init(device, NULL);
-  ours = find_type(device);
-  return backend ? 0 : -1;
-}
-
-static int close_backend(void **unused) {
-  (void)unused;
-  ggml_backend_free(backend);
-  return 0;
-}
 
 // ---- one weight, packed and as floats ----
 
@@ -103,45 +52,6 @@ static void weight_free(weight *w) {
   ggml_backend_buffer_free(w->buffer);
   ggml_free(w->context);
   free(w->plain);
-}
-
-// ---- a graph of one operation ----
-
-typedef struct graph {
-  struct ggml_context *context;
-  ggml_backend_buffer_t buffer;
-} graph;
-
-static graph graph_new(void) {
-  size_t size = 16 * ggml_tensor_overhead() + 2 * ggml_graph_overhead();  // a graph is run twice at most
-  return (graph){.context = ggml_init((struct ggml_init_params){.mem_size = size, .no_alloc = true})};
-}
-
-static void graph_allocate(graph *g) {
-  g->buffer = ggml_backend_alloc_ctx_tensors_from_buft(g->context, ggml_backend_get_default_buffer_type(backend));
-  assert_non_null(g->buffer);
-}
-
-static void graph_run(graph *g, struct ggml_tensor *op, int threads) {
-  assert_true(ggml_backend_supports_op(backend, op));
-  ggml_backend_set_n_threads_t set_threads;
-  void *address = ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(ggml_backend_get_device(backend)),
-                                                    "ggml_backend_set_n_threads");
-  memcpy(&set_threads, &address, sizeof set_threads);
-  set_threads(backend, threads);
-  struct ggml_cgraph *nodes = ggml_new_graph(g->context);
-  ggml_build_forward_expand(nodes, op);
-  assert_int_equal(ggml_backend_graph_compute(backend, nodes), GGML_STATUS_SUCCESS);
-}
-
-static void graph_free(graph *g) {
-  ggml_backend_buffer_free(g->buffer);
-  ggml_free(g->context);
-}
-
-static void fill(struct ggml_tensor *tensor) {
-  float *values = tensor->data;
-  for (int64_t i = 0; i < ggml_nelements(tensor); i++) values[i] = noise();
 }
 
 // What the product of one row may differ by: activations are rounded to 1/127 of their largest value, which is below 1.

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "kernels/attention_kernel.h"
-#include "kernels/choose.h"
+#include "kernels_here.h"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 #define HIDDEN 0xfc00
@@ -256,17 +256,6 @@ static double check(const problem *p, const char *label) {
   return worst;
 }
 
-static size_t sets_here(const rk_set *sets[4]) {
-  size_t count = 0;
-  sets[count++] = &rk_set_portable;
-#ifdef __x86_64__
-  if (rk_abilities() & RK_CAN_AVX2) sets[count++] = &rk_set_avx2;
-  if (rk_abilities() & RK_CAN_AVXVNNI) sets[count++] = &rk_set_avxvnni;
-  if (rk_abilities() & RK_CAN_AVX512) sets[count++] = &rk_set_avx512;
-#endif
-  return count;
-}
-
 static void check_set(const rk_set *set) {
   double worst = 0.0;
   for (size_t i = 0; i < COUNT_OF(shapes); i++) {
@@ -290,7 +279,7 @@ static void check_set(const rk_set *set) {
 
 static void test_all_shapes_come_close_to_doubles(void **state) {
   (void)state;
-  const rk_set *sets[4];
+  const rk_set *sets[SETS_MOST];
   size_t count = sets_here(sets);
   for (size_t i = 0; i < count; i++) check_set(sets[i]);
 }
@@ -309,7 +298,7 @@ static problem make_hidden(uint16_t half) {
 
 static void test_hidden_keys_weigh_nothing(void **state) {
   (void)state;
-  const rk_set *sets[4];
+  const rk_set *sets[SETS_MOST];
   size_t count = sets_here(sets);
   for (size_t i = 0; i < count; i++) {
     problem large = make_hidden(0x7bff);  // 65504
@@ -332,7 +321,7 @@ static void test_hidden_keys_weigh_nothing(void **state) {
 // What strangers may put into a cache: nothing but NaN may come of it.
 static void test_infinities_and_nan_do_no_harm(void **state) {
   (void)state;
-  const rk_set *sets[4];
+  const rk_set *sets[SETS_MOST];
   size_t count = sets_here(sets);
   static const uint16_t bad[] = {0x7c00, 0xfc00, 0x7e00, 0x0001};
   for (size_t i = 0; i < count * COUNT_OF(bad); i++) {
@@ -350,7 +339,7 @@ static void test_infinities_and_nan_do_no_harm(void **state) {
 
 static void test_lists_hold_what_is_seen(void **state) {
   (void)state;
-  const rk_set *sets[4];
+  const rk_set *sets[SETS_MOST];
   size_t count = sets_here(sets);
   uint16_t *mask = memory(301 * sizeof *mask);
   for (size_t i = 0; i < count; i++) {

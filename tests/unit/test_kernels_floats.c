@@ -68,11 +68,11 @@ static void fill_matrix(matrix *m) {
 typedef void check(const rk_set *set, const rk_format *format, int columns);
 
 static void for_every_format(check *run) {
-  const rk_set *sets[4];
+  const rk_set *sets[SETS_MOST];
   size_t set_count = sets_here(sets);
   for (size_t s = 0; s < set_count; s++) {
     for (size_t f = 0; f < COUNT_OF(types); f++) {
-      const rk_format *format = format_of(sets[s], types[f]);
+      const rk_format *format = rk_format_find(sets[s], types[f]);
       assert_non_null(format);
       for (size_t i = 0; i < COUNT_OF(widths); i++) run(sets[s], format, widths[i]);
     }
@@ -136,7 +136,7 @@ static void check_unpacked(const rk_set *set, const rk_format *format, int colum
   for (int rows = RK_ROWS + 5; rows <= MATRIX_ROWS; rows += RK_ROWS - 5) {
     matrix_pack(&m, rows);
     for (int r = 0; r < MATRIX_ROWS; r++) {
-      matrix_unpack(&m, r, row);
+      rk_unpack_row(m.format, m.packed, m.columns, r, row);
       if (r < rows) assert_memory_equal(row, weights[r], (size_t)columns * sizeof row[0]);
       for (int i = 0; r >= rows && i < columns; i++) assert_true(row[i] == 0.0F);
     }

@@ -76,11 +76,11 @@ static void fill_activations(void) {
 typedef void check(const rk_set *set, const rk_format *format, int columns);
 
 static void for_every_format(check *run, const int *columns, size_t count) {
-  const rk_set *sets[4];
+  const rk_set *sets[SETS_MOST];
   size_t set_count = sets_here(sets);
   for (size_t s = 0; s < set_count; s++) {
     for (size_t f = 0; f < COUNT_OF(types); f++) {
-      const rk_format *format = format_of(sets[s], types[f]);
+      const rk_format *format = rk_format_find(sets[s], types[f]);
       assert_non_null(format);
       for (size_t i = 0; i < count; i++) run(sets[s], format, columns[i]);
     }
@@ -189,7 +189,7 @@ static void check_unpacked(const rk_set *set, const rk_format *format, int colum
   assert_int_equal(m.panel_bytes, RK_ROWS * row_bytes(format, columns));
   matrix_pack(&m, MATRIX_ROWS);
   for (int r = 0; r < MATRIX_ROWS; r++) {
-    matrix_unpack(&m, r, row);
+    rk_unpack_row(m.format, m.packed, m.columns, r, row);
     assert_memory_equal(row, weights[r], (size_t)columns * sizeof row[0]);
   }
   matrix_free(&m);
@@ -207,7 +207,7 @@ static void check_missing(const rk_set *set, const rk_format *format, int column
   fill_matrix(&m);
   matrix_pack(&m, RK_ROWS + 5);
   for (int r = RK_ROWS; r < MATRIX_ROWS; r++) {
-    matrix_unpack(&m, r, row);
+    rk_unpack_row(m.format, m.packed, m.columns, r, row);
     if (r < RK_ROWS + 5) {
       assert_memory_equal(row, weights[r], (size_t)columns * sizeof row[0]);
     } else {

@@ -26,21 +26,22 @@ static bool find_function(void *library, const char *name, void *function, size_
 }
 
 // Beside this program, as in a build folder, or in the folder of the backends, as after an installation.
+static void find_library(const char *folder, char *path, size_t size) {
+  ssize_t length = readlink("/proc/self/exe", path, size - sizeof RH_KERNELS_LIBRARY - 1);
+  char *slash = length > 0 ? memrchr(path, '/', (size_t)length) : NULL;
+  if (slash) memcpy(slash + 1, RH_KERNELS_LIBRARY, sizeof RH_KERNELS_LIBRARY);
+  if (!slash || access(path, F_OK) != 0) (void)snprintf(path, size, "%s/%s", folder, RH_KERNELS_LIBRARY);
+}
+
 static void *open_library(const char *folder, char *reason, size_t size) {
   char path[1024];
-  ssize_t length = readlink("/proc/self/exe", path, sizeof path - sizeof RH_KERNELS_LIBRARY - 1);
-  char *slash = length > 0 ? memrchr(path, '/', (size_t)length) : NULL;
-  if (slash) {
-    memcpy(slash + 1, RH_KERNELS_LIBRARY, sizeof RH_KERNELS_LIBRARY);
-    if (access(path, F_OK) == 0) {
-      void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-      if (!library) (void)snprintf(reason, size, "stock (%.200s)", dlerror());
-      return library;
-    }
+  find_library(folder, path, sizeof path);
+  if (access(path, F_OK) != 0) {
+    (void)snprintf(reason, size, "stock (no %s)", RH_KERNELS_LIBRARY);
+    return NULL;
   }
-  (void)snprintf(path, sizeof path, "%s/%s", folder, RH_KERNELS_LIBRARY);
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  if (!library) (void)snprintf(reason, size, "stock (no %s)", RH_KERNELS_LIBRARY);
+  if (!library) (void)snprintf(reason, size, "stock (%.200s)", dlerror());
   return library;
 }
 

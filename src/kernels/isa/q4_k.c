@@ -4,7 +4,7 @@
 // that both are multiplied by; w = d * scale * q - dmin * minimum.
 // Chunk: nibbles (pack.h), scales and minima (tile256.h), d and dmin of the 16 rows.
 // Data owned: none. Threads: pure functions.
-#include "kernels/tile256.h"
+#include "kernels/pack256.h"
 
 typedef struct block {
   uint16_t d;
@@ -14,57 +14,22 @@ typedef struct block {
 } block;
 _Static_assert(sizeof(block) == 144, "as in the file");
 
-static size_t chunk_bytes(int columns) { return (size_t)(columns / RK_CHUNK) * RK_ROWS * sizeof(block); }
-
-static void read_weights(const block *in, uint8_t *bytes) {
-  for (int i = 0; i < RK_CHUNK; i++) {
-    uint8_t both = in->q[i / 64 * 32 + i % 32];
-    bytes[i] = i % 64 < 32 ? both & 15 : both >> 4;
+static void read_block(const uint8_t *in, rk_file_block256 *out) {
+  const block *b = (const void *)in;
+  for (int i = 0; i < RK_CHUNK; i += 64) {
+    for (int k = 0; k < 32; k++) {
+      uint8_t both = b->q[i / 2 + k];
+      out->q[i + k] = both & 15;
+      out->q[i + 32 + k] = both >> 4;
+    }
   }
-}
-
-static void pack(const void *const rows[RK_ROWS], int columns, uint8_t *out) {
-  static const block zero;
-  rk_spread spread;
-  rk_spread sixes;
-  uint16_t halves[2][RK_ROWS];
-  (void)columns;
-  for (int r = 0; r < RK_ROWS; r++) {
-    uint8_t bytes[RK_CHUNK];
-    const block *in = rows[r] ? rows[r] : &zero;
-    read_weights(in, bytes);
-    rk_spread_row(&spread, bytes, RK_CHUNK, r);
-    rk_spread_sixes(&sixes, in->sixes, r);
-    halves[0][r] = in->d;
-    halves[1][r] = in->dmin;
-  }
-  out = rk_fold_nibbles(&spread, RK_CHUNK, out);
-  out = rk_fold_sixes(&sixes, out);
-  memcpy(out, halves, sizeof halves);
+  memcpy(out->sixes, b->sixes, sizeof out->sixes);
+  out->d = b->d;
+  out->dmin = b->dmin;
 }
 
 // 16 products of at most 15 * 127 fit into 16 bits.
-static const rk_traits256 traits = {.bits = 4, .scales = 8, .runs = 1, .minimum = true};
+static const rk_traits256 traits = {
+    .bits = 4, .scales = 8, .runs = 1, .minimum = true, .block_bytes = sizeof(block), .read = read_block};
 
-static void unpack_row(const uint8_t *chunk, int columns, int row, float *out) {
-  (void)columns;
-  rk_unpack_row256(traits, chunk, row, out);
-}
-
-static void multiply(const uint8_t *panel, int64_t columns, const void *activations, int64_t stride, int tokens,
-                     float (*sums)[RK_ROWS]) {
-  rk_multiply256(traits, sizeof(block), panel, columns, activations, stride, tokens, sums);
-}
-
-const rk_format RK_NAME(rk_q4_k) = {
-    .type = RK_TYPE_Q4_K,
-    .name = "q4_k",
-    .activation = RK_A256,
-    .block = RK_CHUNK,
-    .block_bytes = sizeof(block),
-    .align = RK_CHUNK,
-    .chunk_bytes = chunk_bytes,
-    .pack = pack,
-    .unpack_row = unpack_row,
-    .multiply = multiply,
-};
+RK_FORMAT(q4_k, RK_TYPE_Q4_K, 256, RK_A256, RK_CHUNK, sizeof(block));

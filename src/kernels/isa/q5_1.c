@@ -13,38 +13,13 @@ typedef struct block {
 _Static_assert(sizeof(block) == 24, "as in the file");
 
 static void read_block(const uint8_t *in, rk_file_block *out) {
-  block b;
-  memcpy(&b, in, sizeof b);
-  out->scale = b.scale;
-  out->minimum = b.minimum;
-  rk_read_nibbles(b.q, rk_read_fifths(b.fifths), out);
+  const block *b = (const void *)in;
+  out->scale = b->scale;
+  out->minimum = b->minimum;
+  rk_read_nibbles(b->q, b->fifths, out->q);
 }
 
 static const rk_traits32 traits = {
     .bits = 5, .offset = 16, .minimum = true, .block_bytes = sizeof(block), .read = read_block};
 
-static size_t chunk_bytes(int columns) { return rk_chunk_bytes32(traits, columns); }
-
-static void pack(const void *const rows[RK_ROWS], int columns, uint8_t *out) { rk_pack32(traits, rows, columns, out); }
-
-static void unpack_row(const uint8_t *chunk, int columns, int row, float *out) {
-  rk_unpack_row32(traits, chunk, columns, row, out);
-}
-
-static void multiply(const uint8_t *panel, int64_t columns, const void *activations, int64_t stride, int tokens,
-                     float (*sums)[RK_ROWS]) {
-  rk_multiply32(traits, panel, columns, activations, stride, tokens, sums);
-}
-
-const rk_format RK_NAME(rk_q5_1) = {
-    .type = RK_TYPE_Q5_1,
-    .name = "q5_1",
-    .activation = RK_A32,
-    .block = RK_BLOCK,
-    .block_bytes = sizeof(block),
-    .align = RK_BLOCK,
-    .chunk_bytes = chunk_bytes,
-    .pack = pack,
-    .unpack_row = unpack_row,
-    .multiply = multiply,
-};
+RK_FORMAT(q5_1, RK_TYPE_Q5_1, 32, RK_A32, RK_BLOCK, sizeof(block));

@@ -4,7 +4,7 @@
 // multiplied by; w = d * scale * (q - 32).
 // Chunk: nibbles and upper bits (pack.h), scales by runs of 16 columns, d of the 16 rows.
 // Data owned: none. Threads: pure functions.
-#include "kernels/tile256.h"
+#include "kernels/pack256.h"
 
 typedef struct block {
   uint8_t q[128];    // of 128 weights: low nibbles 0-63, high 64-127
@@ -14,58 +14,25 @@ typedef struct block {
 } block;
 _Static_assert(sizeof(block) == 210, "as in the file");
 
-static size_t chunk_bytes(int columns) { return (size_t)(columns / RK_CHUNK) * RK_ROWS * sizeof(block); }
-
-static void read_weights(const block *in, uint8_t *bytes) {
-  for (int i = 0; i < RK_CHUNK; i++) {
-    uint8_t both = in->q[i / 128 * 64 + i % 64];
-    int high = in->high[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
-    bytes[i] = (uint8_t)((i % 128 < 64 ? both & 15 : both >> 4) | high << 4);
+static void read_block(const uint8_t *in, rk_file_block256 *out) {
+  const block *b = (const void *)in;
+  for (int i = 0; i < RK_CHUNK; i += 128) {
+    for (int k = 0; k < 32; k++) {
+      uint8_t first = b->q[i / 2 + k];
+      uint8_t second = b->q[i / 2 + 32 + k];
+      uint8_t high = b->high[i / 4 + k];
+      out->q[i + k] = (uint8_t)((first & 15) | (high & 3) << 4);
+      out->q[i + 32 + k] = (uint8_t)((second & 15) | (high >> 2 & 3) << 4);
+      out->q[i + 64 + k] = (uint8_t)(first >> 4 | (high >> 4 & 3) << 4);
+      out->q[i + 96 + k] = (uint8_t)(second >> 4 | (high >> 6 & 3) << 4);
+    }
   }
-}
-
-static void pack(const void *const rows[RK_ROWS], int columns, uint8_t *out) {
-  static const block zero;
-  rk_spread spread;
-  int8_t scales[16][RK_ROWS];
-  uint16_t d[RK_ROWS];
-  (void)columns;
-  for (int r = 0; r < RK_ROWS; r++) {
-    uint8_t bytes[RK_CHUNK];
-    const block *in = rows[r] ? rows[r] : &zero;
-    read_weights(in, bytes);
-    rk_spread_row(&spread, bytes, RK_CHUNK, r);
-    for (int s = 0; s < 16; s++) scales[s][r] = in->scales[s];
-    d[r] = in->d;
-  }
-  out = rk_fold_nibbles(&spread, RK_CHUNK, out);
-  out = rk_fold_high2(&spread, RK_CHUNK, out);
-  memcpy(out, scales, sizeof scales);
-  memcpy(out + sizeof scales, d, sizeof d);
+  memcpy(out->scales, b->scales, sizeof out->scales);
+  out->d = b->d;
 }
 
 // With the offset eight products are at most 32 * 127 each: they fit into 16 bits.
-static const rk_traits256 traits = {.bits = 6, .scales = 16, .runs = 2, .offset = true};
+static const rk_traits256 traits = {
+    .bits = 6, .scales = 16, .runs = 2, .offset = true, .block_bytes = sizeof(block), .read = read_block};
 
-static void unpack_row(const uint8_t *chunk, int columns, int row, float *out) {
-  (void)columns;
-  rk_unpack_row256(traits, chunk, row, out);
-}
-
-static void multiply(const uint8_t *panel, int64_t columns, const void *activations, int64_t stride, int tokens,
-                     float (*sums)[RK_ROWS]) {
-  rk_multiply256(traits, sizeof(block), panel, columns, activations, stride, tokens, sums);
-}
-
-const rk_format RK_NAME(rk_q6_k) = {
-    .type = RK_TYPE_Q6_K,
-    .name = "q6_k",
-    .activation = RK_A256,
-    .block = RK_CHUNK,
-    .block_bytes = sizeof(block),
-    .align = RK_CHUNK,
-    .chunk_bytes = chunk_bytes,
-    .pack = pack,
-    .unpack_row = unpack_row,
-    .multiply = multiply,
-};
+RK_FORMAT(q6_k, RK_TYPE_Q6_K, 256, RK_A256, RK_CHUNK, sizeof(block));
