@@ -13,6 +13,8 @@
 
 #define ALIGNMENT 64
 #define PAGE ((size_t)4096)
+// So much of a weight in the file is packed before its pages are given back: the most that exists twice.
+#define PIECE ((size_t)8 << 20)
 
 static const rk_set *chosen;
 static bool from_mapping;
@@ -49,21 +51,31 @@ static enum ggml_status init_tensor(ggml_backend_buffer_t buffer, struct ggml_te
 }
 
 // Gives back the pages that lie wholly in what was read: the file can be read again, so nothing is lost.
-static void release(const void *data, size_t size) {
+static void release(const uint8_t *begin, const uint8_t *end) {
   uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-  uintptr_t begin = ((uintptr_t)data + page - 1) / page * page;
-  uintptr_t end = ((uintptr_t)data + size) / page * page;
-  if (end > begin) (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
+  uintptr_t first = ((uintptr_t)begin + page - 1) / page * page;
+  uintptr_t last = (uintptr_t)end / page * page;
+  if (last > first) (void)madvise((void *)first, last - first, MADV_DONTNEED);
 }
 
 static void set_tensor(ggml_backend_buffer_t buffer, struct ggml_tensor *tensor, const void *data, size_t offset,
                        size_t size) {
   (void)buffer;
   GGML_ASSERT(offset == 0 && size == ggml_nbytes(tensor));
-  long cores = sysconf(_SC_NPROCESSORS_ONLN);
-  rk_pack_matrices(tensor->extra, tensor->ne[1], tensor->ne[0], tensor->ne[2] * tensor->ne[3], data, tensor->data,
-                   (int)cores);
-  if (from_mapping) release(data, size);
+  const rk_stored stored = {.format = tensor->extra,
+                            .rows = tensor->ne[1],
+                            .columns = tensor->ne[0],
+                            .matrices = tensor->ne[2] * tensor->ne[3],
+                            .data = data};
+  int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
+  int64_t panels = rk_stored_panels(&stored);
+  int64_t at_once = 1 + (int64_t)((double)panels * (double)PIECE / (double)size);
+  for (int64_t first = 0; first < panels; first += at_once) {
+    int64_t count = first + at_once < panels ? at_once : panels - first;
+    rk_pack(&stored, first, count, tensor->data, cores);
+    if (!from_mapping) continue;
+    release(stored.data + rk_stored_at(&stored, first), stored.data + rk_stored_at(&stored, first + count));
+  }
 }
 
 static void clear(ggml_backend_buffer_t buffer, uint8_t value) {

@@ -6,18 +6,17 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 // Panels that a packing thread takes at a time: enough work to make the taking cheap.
 #define PANELS_AT_ONCE 4
 #define THREADS_MAX 16
 
 typedef struct packing {
-  const rk_format *format;
-  int64_t rows;
-  int64_t columns;
-  int64_t panels;  // of all matrices together
-  const uint8_t *data;
+  const rk_stored *stored;
   uint8_t *out;
+  int64_t end;
   _Atomic int64_t next;
 } packing;
 
@@ -39,46 +38,64 @@ size_t rk_matrix_bytes(const rk_format *format, int64_t rows, int64_t columns) {
   return (size_t)rk_panel_count(rows) * rk_panel_bytes(format, columns);
 }
 
-static void pack_panel(const packing *work, int64_t panel) {
-  const rk_format *format = work->format;
-  size_t row_bytes = (size_t)(work->columns / format->block) * format->block_bytes;
-  int64_t per_matrix = rk_panel_count(work->rows);
-  int64_t first = panel % per_matrix * RK_ROWS;
-  const uint8_t *data = work->data + (size_t)(panel / per_matrix * work->rows + first) * row_bytes;
-  uint8_t *out = work->out + (size_t)panel * rk_panel_bytes(format, work->columns);
-  for (int64_t c = 0; c * RK_CHUNK < work->columns; c++) {
+static size_t row_bytes(const rk_stored *stored) {
+  return (size_t)(stored->columns / stored->format->block) * stored->format->block_bytes;
+}
+
+int64_t rk_stored_panels(const rk_stored *stored) { return rk_panel_count(stored->rows) * stored->matrices; }
+
+size_t rk_stored_at(const rk_stored *stored, int64_t index) {
+  int64_t per_matrix = rk_panel_count(stored->rows);
+  return (size_t)(index / per_matrix * stored->rows + index % per_matrix * RK_ROWS) * row_bytes(stored);
+}
+
+static void pack_panel(const rk_stored *stored, int64_t panel, uint8_t *out) {
+  const rk_format *format = stored->format;
+  const uint8_t *data = stored->data + rk_stored_at(stored, panel);
+  int64_t left = stored->rows - panel % rk_panel_count(stored->rows) * RK_ROWS;
+  out += (size_t)panel * rk_panel_bytes(format, stored->columns);
+  for (int64_t c = 0; c * RK_CHUNK < stored->columns; c++) {
     const void *rows[RK_ROWS];
     for (int r = 0; r < RK_ROWS; r++) {
       size_t at = (size_t)(c * RK_CHUNK / format->block) * format->block_bytes;
-      rows[r] = first + r < work->rows ? data + (size_t)r * row_bytes + at : NULL;
+      rows[r] = r < left ? data + (size_t)r * row_bytes(stored) + at : NULL;
     }
-    int columns = rk_chunk_columns(work->columns, c);
+    int columns = rk_chunk_columns(stored->columns, c);
     format->pack(rows, columns, out);
     out += format->chunk_bytes(columns);
   }
+}
+
+// Gets the memory of these panels in one call: taking each page when it is first written to costs more than the packing.
+static void populate(const packing *work, int64_t begin, int64_t end) {
+#ifdef MADV_POPULATE_WRITE  // Linux 5.14
+  size_t bytes = rk_panel_bytes(work->stored->format, work->stored->columns);
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  uintptr_t first = (uintptr_t)(work->out + (size_t)begin * bytes) / page * page;
+  (void)madvise((void *)first, (uintptr_t)(work->out + (size_t)end * bytes) - first, MADV_POPULATE_WRITE);
+#else
+  (void)work;
+  (void)begin;
+  (void)end;
+#endif
 }
 
 static void *pack_some(void *context) {
   packing *work = context;
   for (;;) {
     int64_t begin = atomic_fetch_add(&work->next, PANELS_AT_ONCE);
-    if (begin >= work->panels) return NULL;
-    int64_t end = begin + PANELS_AT_ONCE < work->panels ? begin + PANELS_AT_ONCE : work->panels;
-    for (int64_t panel = begin; panel < end; panel++) pack_panel(work, panel);
+    if (begin >= work->end) return NULL;
+    int64_t end = begin + PANELS_AT_ONCE < work->end ? begin + PANELS_AT_ONCE : work->end;
+    populate(work, begin, end);
+    for (int64_t panel = begin; panel < end; panel++) pack_panel(work->stored, panel, work->out);
   }
 }
 
-void rk_pack_matrices(const rk_format *format, int64_t rows, int64_t columns, int64_t matrices, const void *data,
-                      uint8_t *out, int threads) {
-  packing work = {.format = format,
-                  .rows = rows,
-                  .columns = columns,
-                  .panels = rk_panel_count(rows) * matrices,
-                  .data = data,
-                  .out = out};
+void rk_pack(const rk_stored *stored, int64_t first, int64_t count, uint8_t *out, int threads) {
+  packing work = {.stored = stored, .out = out, .end = first + count, .next = first};
   pthread_t others[THREADS_MAX];
   int started = 0;
-  int wanted = work.panels < 4 * PANELS_AT_ONCE ? 1 : threads;
+  int wanted = count < 4 * PANELS_AT_ONCE ? 1 : threads;
   while (started + 1 < wanted && started < THREADS_MAX) {
     if (pthread_create(&others[started], NULL, pack_some, &work) != 0) break;
     started++;

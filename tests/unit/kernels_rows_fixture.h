@@ -94,7 +94,8 @@ static inline float matrix_value(const matrix *m, int row, int column) {
 
 // Packs the rows below `rows`; the others are missing.
 static inline void matrix_pack(matrix *m, int rows) {
-  rk_pack_matrices(m->format, rows, m->columns, 1, m->file, m->packed, 1);
+  const rk_stored stored = {.format = m->format, .rows = rows, .columns = m->columns, .matrices = 1, .data = m->file};
+  rk_pack(&stored, 0, rk_stored_panels(&stored), m->packed, 1);
 }
 
 static inline void matrix_new(matrix *m, const rk_format *format, int columns) {
