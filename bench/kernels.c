@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // kernels [--format A,B] [--shape ROWSxCOLUMNS,...] [--tokens N,...] [--threads N] [--set NAME] [--quick] [--json]
+// kernels --side ours|upstream --runs N [--format ...] ...: only computes, for profilers and counters of instructions
 //
 // The matrix kernels against the machine and against llama.cpp's own. First the machine: its clock, its peak of int8 dot
 // products (in registers, with the set's own instructions) and its bandwidth of reads. Then, for each format, shape and number
@@ -41,6 +42,8 @@ typedef struct run_options {
   size_t token_count;
   int threads;
   const char *set;
+  const char *side;  // only this one, and nothing is measured
+  int runs;
   bool quick;
   bool json;
 } run_options;
@@ -121,11 +124,15 @@ static void parse(int argc, char **argv, run_options *out) {
     } else if (i + 1 == argc) {
       bench_fail(
           "usage: kernels [--format A,B] [--shape ROWSxCOLUMNS,...] [--tokens N,...] [--threads N] [--set NAME] "
-          "[--quick] [--json]");
+          "[--quick] [--json] [--side ours|upstream --runs N]");
     } else if (strcmp(name, "--threads") == 0) {
       out->threads = whole_number(argv[++i]);
     } else if (strcmp(name, "--set") == 0) {
       out->set = argv[++i];
+    } else if (strcmp(name, "--side") == 0) {
+      out->side = argv[++i];
+    } else if (strcmp(name, "--runs") == 0) {
+      out->runs = whole_number(argv[++i]);
     } else if (strcmp(name, "--format") == 0 || strcmp(name, "--shape") == 0 || strcmp(name, "--tokens") == 0) {
       take_list(out, name, argv[++i]);
     } else {
@@ -286,6 +293,24 @@ static bool measure_shape(const run_options *options, const bench_machine *machi
   return right;
 }
 
+static void only_compute(const run_options *options, enum ggml_type format, matrix_shape shape) {
+  bool ours = strcmp(options->side, "ours") == 0;
+  bench_side side =
+      ours ? bench_ours(format, shape.rows, shape.columns) : bench_upstream(format, shape.rows, shape.columns);
+  if (!side.type) bench_fail("no kernel of ours takes this format");
+  bench_matrices matrix;
+  bench_graph graph;
+  uint8_t *data = make_matrix(format, shape);
+  bench_matrices_open(side, format, shape.rows, shape.columns, 1, data, &matrix);
+  free(data);
+  for (size_t i = 0; i < options->token_count; i++) {
+    bench_graph_open(&matrix, 1, options->tokens[i], &graph);
+    for (int run = 0; run < options->runs; run++) (void)bench_graph_run(&graph);
+    bench_graph_close(&graph);
+  }
+  bench_matrices_close(&matrix);
+}
+
 int main(int argc, char **argv) {
   run_options options;
   bench_machine machine;
@@ -295,6 +320,13 @@ int main(int argc, char **argv) {
   parse(argc, argv, &options);
   complete(&options);
   bench_ggml_open(options.set, options.threads, words, sizeof words);
+  if (options.side) {
+    for (size_t f = 0; f < options.format_count; f++) {
+      for (size_t s = 0; s < options.shape_count; s++) only_compute(&options, options.formats[f], options.shapes[s]);
+    }
+    bench_ggml_close();
+    return 0;
+  }
   // "avx2 (why)"; the machine's best is what stock kernels are measured against.
   (void)snprintf(set, sizeof set, "%.*s", (int)strcspn(words, " "), words);
   if (!bench_machine_measure(strcmp(set, "stock") == 0 ? NULL : set, options.threads, options.quick, &machine)) {

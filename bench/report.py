@@ -6,6 +6,7 @@ import platform
 import subprocess
 from pathlib import Path
 
+import instructions
 import kernels
 
 
@@ -215,6 +216,7 @@ TITLES = {
     "tokenizer": ("Tokenizers against Hugging Face's package", tokenizer_table, "One thread each, the same tokenizer.json, taking turns; the best round of a turn, the median of the turns."),
     "gateway": ("The gateway", gateway_table, "The server on one core, load and provider on the other."),
     "kernels": ("Matrix kernels in whole models", kernels.table, "The same file and threads; prompts of token numbers, distinct, no prompt cache. Medians; all took turns, and a ratio\nis the median of the ratios of neighbours in time."),
+    "instructions": ("Instructions of the matrix kernels", instructions.table, "For one product of a weight and an activation, counted by valgrind's callgrind on one thread."),
     "memory": ("Memory over many requests", memory_table, "Eight connections, the fake engine, one word."),
 }
 

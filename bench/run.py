@@ -21,6 +21,7 @@ from pathlib import Path
 import embeddings
 import gateway
 import generate_onnx
+import instructions
 import kernels
 import report
 import sections
@@ -41,9 +42,10 @@ SECTIONS = {
     "generate_onnx": generate_onnx.generate_onnx,
     "gateway": gateway.gateway,
     "kernels": kernels.kernels,
+    "instructions": instructions.instructions,
 }
-# Only when asked for by name: it takes an hour and makes files of ten gigabytes.
-LONG = ("kernels",)
+# Only when asked for by name: the one takes an hour and makes files of ten gigabytes, the other wants valgrind.
+LONG = ("kernels", "instructions")
 
 
 class Setup:

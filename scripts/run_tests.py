@@ -53,6 +53,9 @@ class Count:
         self.skipped = skipped
         self.notes = list(notes)
 
+    def fields(self):
+        return self.passed, self.failed, self.skipped, self.notes
+
     def blame(self, note):
         """Something outside the single tests went wrong: one more failure, unless it is explained by one counted."""
         if self.failed == 0:
@@ -182,26 +185,36 @@ def count_pytest(cases):
     return Count(tally.count("passed"), tally.count("failed"), tally.count("skipped"), notes)
 
 
-def run_pytest(preset, suite):
-    report = RESULTS / preset / f"{suite}.xml"
+def run_pytest(preset, suite, name, options):
+    """One call of pytest; `name` is its report's."""
+    report = RESULTS / preset / f"{name}.xml"
     report.unlink(missing_ok=True)
     report.parent.mkdir(parents=True, exist_ok=True)
     command = [*steady_addresses(preset), VENV_PYTHON, "-m", "pytest", f"tests/{suite}", "-q", "-p", "no:cacheprovider"]
     if preset == "tsan" or os.environ.get("ENGINE_LLAMA") == "off":
-        command += [f"--ignore={name}" for name in LLAMA_TESTS]
+        command += [f"--ignore={test}" for test in LLAMA_TESTS]
     if preset == "tsan" or os.environ.get("ENGINE_ONNX", "on").lower() == "off":
-        command += [f"--ignore={name}" for name in ONNX_TESTS]
+        command += [f"--ignore={test}" for test in ONNX_TESTS]
     # A temporary folder of our own: pytest's usual one is shared, and other runs clear it.
-    command += ["--timeout-method=signal", f"--basetemp={report.with_suffix('.tmp')}", f"--junitxml={report}"]
-    # Most of these tests wait for something; the e2e suite computes with all cores, one test at a time.
-    if suite != "e2e":
-        command += ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+    command += ["--timeout-method=signal", f"--basetemp={report.with_suffix('.tmp')}", f"--junitxml={report}", *options]
     status = execute(command, preset)
     cases = read_report(report)
     if not cases:
         return Count().blame(f"pytest ended with {status} and no test was run")
     count = count_pytest(cases)
     return count if status == 0 else count.blame(f"pytest ended with {status}")
+
+
+# Most tests wait for something; those of e2e compute, but with one core. Those marked `alone` (tests/conftest.py) run one by one.
+SIDE_BY_SIDE = ("--dist", "loadfile", "--no-loadscope-reorder")
+
+
+def run_suite(preset, suite):
+    if suite != "e2e":
+        return run_pytest(preset, suite, suite, ("-n", "3", *SIDE_BY_SIDE))
+    total = run_pytest(preset, suite, suite, ("-n", "2", *SIDE_BY_SIDE, "-m", "not alone"))
+    alone = run_pytest(preset, suite, f"{suite}-alone", ("-m", "alone"))
+    return Count(*(a + b for a, b in zip(total.fields(), alone.fields(), strict=True)))
 
 
 def steps_of(preset, suites):
@@ -211,7 +224,7 @@ def steps_of(preset, suites):
         if suite == "unit":
             yield f"unit ({preset})", lambda: run_unit(preset)
         else:
-            yield f"{suite} ({preset})", lambda suite=suite: run_pytest(preset, suite)
+            yield f"{suite} ({preset})", lambda suite=suite: run_suite(preset, suite)
 
 
 RELEASE_SUITES = ("unit", "wire", "fault", "e2e")

@@ -13,7 +13,13 @@ from harness.upstream import Upstream
 from harness.wait import SCALE
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: uses all cores for long, or measures time: nothing may run beside it")
+    config.addinivalue_line("markers", "first: takes minutes of waiting; begins first, and all others run beside it")
+
+
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(120 * SCALE))

@@ -37,6 +37,7 @@ def test_turns_and_leaving(chat):
 
 
 def test_control_d_leaves(chat):
+    chat.wait_for_keys()
     chat.type("\x04")
     assert chat.wait() == 0
 

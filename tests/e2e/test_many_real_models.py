@@ -12,6 +12,8 @@ from harness import procs
 from harness.http import Closed
 from harness.memory import Watch, resident, workers
 
+pytestmark = pytest.mark.alone
+
 MIB = 1024 * 1024
 NAMES = [f"m{number:02}" for number in range(12)]
 SECONDS = 40

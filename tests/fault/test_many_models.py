@@ -21,6 +21,8 @@ from harness.http import Closed
 from harness.memory import Watch, resident, workers
 from harness.wait import SCALE, poll, roomy, scaled
 
+pytestmark = pytest.mark.first
+
 MIB = 1024 * 1024
 NAMES = [f"m{number:02}" for number in range(12)]
 SANITIZED = SCALE != 1

@@ -7,6 +7,7 @@ import pty
 import select
 import signal
 import subprocess
+import termios
 import time
 
 from harness.daemon import ROUNDHOUSE, clean_environment
@@ -89,6 +90,14 @@ class Terminal:
                 assert not ended, f"the command ended before it showed {text!r}:\n{self.shown}"
                 assert time.monotonic() < deadline, f"{text!r} was not shown:\n{self.shown}"
 
+    def wait_for_keys(self, seconds=20):
+        """Wait until keys go to the program one by one. The line editor asks for that after it has shown its prompt, and a
+        Ctrl-D before would be lost, as the terminal itself takes it."""
+        deadline = time.monotonic() + scaled(seconds)
+        while termios.tcgetattr(self.master)[3] & termios.ICANON:
+            assert time.monotonic() < deadline, "the terminal still edits lines by itself"
+            time.sleep(0.005)
+
     def type(self, text):
         os.write(self.master, text.encode())
 
@@ -111,7 +120,6 @@ class Terminal:
 
 def take_terminal():
     import fcntl
-    import termios
 
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
