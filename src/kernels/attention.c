@@ -215,9 +215,9 @@ static bool prefers_few(const plan *p, const view *s, int threads) {
   double rows = (double)p->queries * p->heads;
   double lanes = rows <= 8.0 ? 8.0 * 1.3 : rows <= 16.0 ? 16.0 * 1.3 : rows;
   int64_t units = p->streams * p->kv_heads * p->tiles;
-  double rounds = (double)((units + threads - 1) / threads * threads) / (double)units;
+  int64_t rounds = (units + threads - 1) / threads;  // of one unit for each thread
   double few = (double)s->total * (double)p->kv_heads * p->heads;
-  return few < (double)(p->streams * p->kv_heads * p->keys) * lanes * rounds;
+  return few < (double)(p->streams * p->kv_heads * p->keys) * lanes * (double)(rounds * threads) / (double)units;
 }
 
 // A thread's range of all keys that are seen, and its memory.

@@ -68,9 +68,11 @@ RK_INLINE void rk_unpack_row256(const rk_traits256 traits, const uint8_t *chunk,
   rk_parts256_of(traits, chunk, &parts);
   rk_gather256(traits, &parts, row, q);
   for (int i = 0; i < RK_CHUNK; i++) {
-    float scale = parts.d[row] * (float)parts.scales[i / (RK_CHUNK / traits.scales) * RK_ROWS + row];
+    const int run = i / (RK_CHUNK / traits.scales);
+    const int block = i / RK_BLOCK;
+    float scale = parts.d[row] * (float)parts.scales[run * RK_ROWS + row];
     out[i] = scale * (float)(traits.offset ? q[i] - 32 : q[i]);
-    if (traits.minimum) out[i] += parts.minus_dmin[row] * (float)*rk_six_minimum(&parts.sixes, i / RK_BLOCK, row);
+    if (traits.minimum) out[i] += parts.minus_dmin[row] * (float)*rk_six_minimum(&parts.sixes, block, row);
   }
 }
 

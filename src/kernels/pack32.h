@@ -71,7 +71,7 @@ RK_INLINE void rk_pack32(const rk_traits32 traits, const void *const rows[RK_ROW
 RK_INLINE void rk_unpack_row32(const rk_traits32 traits, const uint8_t *chunk, int columns, int row, float *out) {
   const rk_parts32 parts = rk_parts_of(traits, chunk, columns);
   rk_spread spread;
-  uint8_t q[RK_CHUNK];
+  uint8_t q[RK_CHUNK] = {0};
   if (traits.bits == 8) {
     memcpy(spread.w, chunk, (size_t)columns * RK_ROWS);
     rk_turn_signed(&spread, columns);
