@@ -56,8 +56,10 @@ if("avx512" IN_LIST RH_KERNEL_SETS)
   add_library(rh_kernels_avx512bf16 OBJECT ${RH_KERNEL_SOURCES_avx512bf16})
   target_link_libraries(rh_kernels_avx512bf16 PRIVATE rh_flags)
   target_compile_options(rh_kernels_avx512bf16 PRIVATE
-    -fvisibility=hidden ${RH_KERNEL_OPTIONS} ${RH_KERNEL_FLAGS_avx512} -mavx512bf16
-    $<$<BOOL:${RH_SANITIZE}>:-fno-sanitize=all>)
+    -fvisibility=hidden ${RH_KERNEL_OPTIONS} ${RH_KERNEL_FLAGS_avx512} -mavx512bf16)
+  if(RH_SANITIZE)
+    target_compile_options(rh_kernels_avx512bf16 PRIVATE -fno-sanitize=all)
+  endif()
   target_sources(rh_kernel_sets PRIVATE $<TARGET_OBJECTS:rh_kernels_avx512bf16>)
 endif()
 target_link_libraries(rh_kernel_sets PUBLIC rh_flags Threads::Threads m)

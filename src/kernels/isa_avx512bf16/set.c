@@ -84,7 +84,7 @@ RK_INLINE void add_runs(const uint8_t *chunk, int from, int columns, const int r
   for (int c = from; c < from + columns; c += PAIR) {
     for (int r = 0; r < runs; r++) {
       int column = c + r * RUN;
-      rk_bytes w = rk_loadu(chunk + (size_t)(column / PAIR) * RK_ROWS * PAIR_BYTES);
+      rk_bytes w = rk_loadu(chunk + (size_t)column * RK_ROWS * sizeof(uint16_t));  // as many pairs stand before it
       for (int t = 0; t < count; t++) sum[r * count + t] = dot(sum[r * count + t], w, a[t].x + column);
     }
   }
