@@ -46,8 +46,10 @@ typedef struct peak_set {
   bool here;
 } peak_set;
 
+enum { SETS = 5 };
+
 // The best first.
-static size_t sets_of(peak_set out[4]) {
+static size_t sets_of(peak_set out[SETS]) {
   size_t count = 0;
 #ifdef __x86_64__
   __builtin_cpu_init();
@@ -60,6 +62,7 @@ static size_t sets_of(peak_set out[4]) {
   uint32_t d = 0;
   // Older compilers do not know AVX-VNNI by name: leaf 7.1, EAX bit 4 (Intel's manual, CPUID).
   __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+  out[count++] = (peak_set){"avx512bf16", rk_peak_avx512, avx512};  // whose bytes are the same's
   out[count++] = (peak_set){"avx512", rk_peak_avx512, avx512};
   out[count++] = (peak_set){"avxvnni", rk_peak_avxvnni, avx2 && (a >> 4 & 1) != 0};
   out[count++] = (peak_set){"avx2", rk_peak_avx2, avx2};
@@ -69,7 +72,7 @@ static size_t sets_of(peak_set out[4]) {
 }
 
 static rk_peak_fn *find_peak(const char *name) {
-  peak_set sets[4];
+  peak_set sets[SETS];
   size_t count = sets_of(sets);
   for (size_t i = 0; i < count; i++) {
     if (sets[i].here && (!name || strcmp(sets[i].name, name) == 0)) return sets[i].peak;

@@ -49,6 +49,19 @@ foreach(set IN LISTS RH_KERNEL_SETS)
   endif()
   target_sources(rh_kernel_sets PRIVATE $<TARGET_OBJECTS:rh_kernels_${set}>)
 endforeach()
+
+# A set that is another but for one format: that format's source, with the other's flags and one more.
+set(RH_KERNEL_SOURCES_avx512bf16 "${RH_KERNEL_FOLDER}/isa_avx512bf16/set.c")
+if("avx512" IN_LIST RH_KERNEL_SETS)
+  add_library(rh_kernels_avx512bf16 OBJECT ${RH_KERNEL_SOURCES_avx512bf16})
+  target_link_libraries(rh_kernels_avx512bf16 PRIVATE rh_flags)
+  target_compile_options(rh_kernels_avx512bf16 PRIVATE
+    -fvisibility=hidden ${RH_KERNEL_OPTIONS} ${RH_KERNEL_FLAGS_avx512} -mavx512bf16)
+  if(RH_SANITIZE)
+    target_compile_options(rh_kernels_avx512bf16 PRIVATE -fno-sanitize=all)
+  endif()
+  target_sources(rh_kernel_sets PRIVATE $<TARGET_OBJECTS:rh_kernels_avx512bf16>)
+endif()
 target_link_libraries(rh_kernel_sets PUBLIC rh_flags Threads::Threads m)
 
 # The library. It needs headers of ggml that are not installed with it, and the very version they are of.

@@ -21,10 +21,12 @@ typedef struct candidate {
 // The best first.
 static const candidate candidates[] = {
 #ifdef __x86_64__
+    {"avx512bf16", "AVX-512 BF16", RK_CAN_AVX512 | RK_CAN_AVX512BF16, &rk_set_avx512bf16},
     {"avx512", "AVX-512 VNNI", RK_CAN_AVX512, &rk_set_avx512},
     {"avxvnni", "AVX-VNNI", RK_CAN_AVXVNNI, &rk_set_avxvnni},
     {"avx2", "AVX2", RK_CAN_AVX2, &rk_set_avx2},
 #else
+    {"avx512bf16", "AVX-512 BF16", RK_CAN_AVX512 | RK_CAN_AVX512BF16, NULL},
     {"avx512", "AVX-512 VNNI", RK_CAN_AVX512, NULL},
     {"avxvnni", "AVX-VNNI", RK_CAN_AVXVNNI, NULL},
     {"avx2", "AVX2", RK_CAN_AVX2, NULL},
@@ -114,6 +116,7 @@ enum {
   LEAF7_EBX_AVX512BW = 1 << 30,
   LEAF7_ECX_AVX512VNNI = 1 << 11,
   LEAF7_1_EAX_AVXVNNI = 1 << 4,
+  LEAF7_1_EAX_AVX512BF16 = 1 << 5,
   XCR0_YMM = 0x06,  // and xmm
   XCR0_ZMM = 0xe0,  // zmm, the registers 16-31 and the masks
 };
@@ -138,8 +141,9 @@ unsigned rk_abilities(void) {
   unsigned abilities = RK_CAN_AVX2;
   unsigned wide = LEAF7_EBX_AVX512F | LEAF7_EBX_AVX512DQ | LEAF7_EBX_AVX512BW | LEAF7_EBX_AVX512VL;
   if (has(xcr0, XCR0_ZMM) && has(b, wide) && has(c, LEAF7_ECX_AVX512VNNI)) abilities |= RK_CAN_AVX512;
-  if (leaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, LEAF7_1_EAX_AVXVNNI))
-    abilities |= RK_CAN_AVXVNNI;
+  if (leaves < 1 || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) return abilities;
+  if (has(a, LEAF7_1_EAX_AVXVNNI)) abilities |= RK_CAN_AVXVNNI;
+  if (has(abilities, RK_CAN_AVX512) && has(a, LEAF7_1_EAX_AVX512BF16)) abilities |= RK_CAN_AVX512BF16;
   return abilities;
 }
 

@@ -44,6 +44,11 @@ typedef struct rk_af32 {
   float x[RK_CHUNK];
 } rk_af32;
 
+// Rounded to bfloat16 (the nearest, of two the even one), for dot products of pairs. Unused columns are zero.
+typedef struct rk_abf16 {
+  uint16_t x[RK_CHUNK];
+} rk_abf16;
+
 // The weight formats, with the numbers that ggml and the file give them (enum ggml_type).
 typedef enum rk_type {
   RK_TYPE_F32 = 0,
@@ -60,10 +65,10 @@ typedef enum rk_type {
 } rk_type;
 
 // How a format wants its activations; each kind has one struct above.
-typedef enum rk_activation { RK_A32, RK_A256, RK_AF32, RK_ACTIVATIONS } rk_activation;
+typedef enum rk_activation { RK_A32, RK_A256, RK_AF32, RK_ABF16, RK_ACTIVATIONS } rk_activation;
 
 static inline size_t rk_activation_bytes(rk_activation kind) {
-  static const size_t bytes[RK_ACTIVATIONS] = {sizeof(rk_a32), sizeof(rk_a256), sizeof(rk_af32)};
+  static const size_t bytes[RK_ACTIVATIONS] = {sizeof(rk_a32), sizeof(rk_a256), sizeof(rk_af32), sizeof(rk_abf16)};
   return bytes[kind];
 }
 
@@ -94,8 +99,8 @@ typedef struct rk_set {
   const char *name;  // "avx2"
   const rk_format *const *formats;
   size_t format_count;
-  rk_quantize *quantize[RK_ACTIVATIONS];
-  const struct rk_attention *attention;  // attention_kernel.h
+  rk_quantize *quantize[RK_ACTIVATIONS];  // NULL: none of its formats asks for it
+  const struct rk_attention *attention;   // attention_kernel.h
 } rk_set;
 
 extern const rk_set rk_set_portable;
@@ -103,6 +108,7 @@ extern const rk_set rk_set_portable;
 extern const rk_set rk_set_avx2;
 extern const rk_set rk_set_avxvnni;
 extern const rk_set rk_set_avx512;
+extern const rk_set rk_set_avx512bf16;
 #endif
 
 static inline int64_t rk_panel_count(int64_t rows) { return (rows + RK_ROWS - 1) / RK_ROWS; }

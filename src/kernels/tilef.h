@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Purpose: products of weights that are floats in some width with activations of the kind rk_af32: F16, BF16, F32.
+// Not here: bf16 dot products (isa_avx512bf16/).
 //
 // A chunk is its columns one after another, each with its 16 rows side by side in the file's form: one load (and widening)
 // of a column, then one multiplication with each token's activation. Any number of columns will do.
@@ -8,8 +9,6 @@
 // A row's sum is made of sums of 64 columns, each begun at zero and added in order: more exact than one long sum, and four
 // of them can be computed side by side where a single token would leave the multipliers waiting for each other. The order is
 // the same however many tokens there are: a token's result does not depend on its company.
-//
-// Not here yet: bf16 dot products of AVX-512 (two columns of a row side by side, activations rounded to bf16).
 #ifndef RH_KERNELS_TILEF_H
 #define RH_KERNELS_TILEF_H
 

@@ -10,6 +10,9 @@
 #include <simde/x86/avx512.h>
 #include <simde/x86/f16c.h>
 #include <simde/x86/fma.h>
+
+#include <float.h>
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -76,6 +79,34 @@ static inline __m256 rk_sim_extractf32x8_ps(__m512 v, int which) {
   return halves[which];
 }
 
+// Subnormal numbers are zero to the bf16 dot product, as it reads them and as it writes them, whatever MXCSR says.
+static inline float rk_sim_flushed(float x) { return fabsf(x) < FLT_MIN ? copysignf(0.0F, x) : x; }
+
+static inline float rk_sim_bfloat(uint16_t upper) {
+  uint32_t bits = (uint32_t)upper << 16;
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return rk_sim_flushed(x);
+}
+
+// As the processor's manual has it: the odd pair's product first, each one added with one rounding. (SIMDe's own has another
+// order with each compiler, rounds otherwise and keeps subnormal numbers.)
+static inline __m512 rk_sim_dpbf16_ps(__m512 sum, __m512i a, __m512i b) {
+  float sums[16];
+  uint16_t left[32];
+  uint16_t right[32];
+  memcpy(sums, &sum, sizeof sums);
+  memcpy(left, &a, sizeof left);
+  memcpy(right, &b, sizeof right);
+  for (int i = 0; i < 16; i++) {
+    float one = rk_sim_flushed(sums[i]);
+    one = rk_sim_flushed(fmaf(rk_sim_bfloat(left[2 * i + 1]), rk_sim_bfloat(right[2 * i + 1]), one));
+    sums[i] = rk_sim_flushed(fmaf(rk_sim_bfloat(left[2 * i]), rk_sim_bfloat(right[2 * i]), one));
+  }
+  memcpy(&sum, sums, sizeof sums);
+  return sum;
+}
+
 #undef _mm512_cvtepi8_epi32
 #undef _mm512_cvtepu8_epi16
 #undef _mm512_cvtepu16_epi32
@@ -84,6 +115,8 @@ static inline __m256 rk_sim_extractf32x8_ps(__m512 v, int which) {
 #undef _mm512_reduce_add_ps
 #undef _mm512_reduce_max_ps
 #undef _mm512_extractf32x8_ps
+#undef _mm512_dpbf16_ps
+#undef __m512bh
 #undef _mm256_dpbusd_avx_epi32
 #define _mm512_cvtepi8_epi32 rk_sim_cvtepi8_epi32
 #define _mm512_cvtepu8_epi16 rk_sim_cvtepu8_epi16
@@ -93,6 +126,8 @@ static inline __m256 rk_sim_extractf32x8_ps(__m512 v, int which) {
 #define _mm512_reduce_add_ps rk_sim_reduce_add_ps
 #define _mm512_reduce_max_ps rk_sim_reduce_max_ps
 #define _mm512_extractf32x8_ps rk_sim_extractf32x8_ps
+#define _mm512_dpbf16_ps rk_sim_dpbf16_ps
+#define __m512bh __m512i
 #define _mm256_dpbusd_avx_epi32 simde_mm256_dpbusd_epi32  // the same instruction in another encoding
 
 #endif

@@ -13,5 +13,6 @@ RK_DECLARE_FORMATS(_avxvnnisim);
 RK_DECLARE_FORMATS(_avx512sim);
 extern const rk_set rk_set_avxvnnisim;
 extern const rk_set rk_set_avx512sim;
+extern const rk_set rk_set_avx512bf16sim;
 
 #endif

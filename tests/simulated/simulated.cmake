@@ -21,16 +21,20 @@ set(RH_SIMULATED_OPTIONS -Wno-psabi -Wno-missing-prototypes -ffp-contract=off $<
 
 add_library(rh_kernel_sets_simulated STATIC)
 target_link_libraries(rh_kernel_sets_simulated PUBLIC rh_flags m)
-foreach(pair AVX512:avx512sim AVXVNNI:avxvnnisim)
-  string(REPLACE ":" ";" pair "${pair}")
-  list(GET pair 0 isa)
-  list(GET pair 1 suffix)
-  add_library(rh_kernels_${suffix} OBJECT ${RH_KERNEL_SOURCES})
-  target_link_libraries(rh_kernels_${suffix} PRIVATE rh_flags)
-  target_include_directories(rh_kernels_${suffix} PRIVATE "${CMAKE_SOURCE_DIR}/tests")
-  target_include_directories(rh_kernels_${suffix} SYSTEM PRIVATE "${RH_SIMDE_INCLUDE}")
-  target_compile_definitions(rh_kernels_${suffix} PRIVATE
-    RK_ISA_${isa} RK_SUFFIX=_${suffix} "RK_INLINE=static inline" "RK_INTRINSICS=\"simulated/intrinsics.h\"")
-  target_compile_options(rh_kernels_${suffix} PRIVATE ${RH_SIMULATED_OPTIONS})
-  target_sources(rh_kernel_sets_simulated PRIVATE $<TARGET_OBJECTS:rh_kernels_${suffix}>)
-endforeach()
+
+# ARGN: the sources.
+function(rh_add_simulated name isa suffix)
+  add_library(rh_kernels_${name} OBJECT ${ARGN})
+  target_link_libraries(rh_kernels_${name} PRIVATE rh_flags)
+  target_include_directories(rh_kernels_${name} PRIVATE "${CMAKE_SOURCE_DIR}/tests")
+  target_include_directories(rh_kernels_${name} SYSTEM PRIVATE "${RH_SIMDE_INCLUDE}")
+  target_compile_definitions(rh_kernels_${name} PRIVATE
+    RK_ISA_${isa} RK_SUFFIX=_${suffix} RK_SUFFIX_BF16=_avx512bf16sim
+    "RK_INLINE=static inline" "RK_INTRINSICS=\"simulated/intrinsics.h\"")
+  target_compile_options(rh_kernels_${name} PRIVATE ${RH_SIMULATED_OPTIONS})
+  target_sources(rh_kernel_sets_simulated PRIVATE $<TARGET_OBJECTS:rh_kernels_${name}>)
+endfunction()
+
+rh_add_simulated(avx512sim AVX512 avx512sim ${RH_KERNEL_SOURCES})
+rh_add_simulated(avxvnnisim AVXVNNI avxvnnisim ${RH_KERNEL_SOURCES})
+rh_add_simulated(avx512bf16sim AVX512 avx512sim ${RH_KERNEL_SOURCES_avx512bf16})

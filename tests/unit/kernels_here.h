@@ -6,7 +6,7 @@
 
 #include "kernels/choose.h"
 
-#define SETS_MOST 4
+#define SETS_MOST 5
 
 // Portable first; returns how many.
 static inline size_t sets_here(const rk_set *out[SETS_MOST]) {
@@ -17,6 +17,7 @@ static inline size_t sets_here(const rk_set *out[SETS_MOST]) {
   if (abilities & RK_CAN_AVX2) out[count++] = &rk_set_avx2;
   if (abilities & RK_CAN_AVXVNNI) out[count++] = &rk_set_avxvnni;
   if (abilities & RK_CAN_AVX512) out[count++] = &rk_set_avx512;
+  if (abilities & RK_CAN_AVX512BF16) out[count++] = &rk_set_avx512bf16;
 #endif
   return count;
 }

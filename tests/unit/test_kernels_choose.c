@@ -14,7 +14,7 @@
 
 #include "kernels/choose.h"
 
-enum { ALL = RK_CAN_AVX2 | RK_CAN_AVXVNNI | RK_CAN_AVX512 };
+enum { ALL = RK_CAN_AVX2 | RK_CAN_AVXVNNI | RK_CAN_AVX512 | RK_CAN_AVX512BF16 };
 
 static char reason[256];
 
@@ -30,14 +30,19 @@ static void check(unsigned abilities, const char *wish, const char *name, const 
 
 static void test_the_best_a_processor_has(void **state) {
   (void)state;
-  check(ALL, NULL, "avx512", "avx512 (the best there is)");
-  check(RK_CAN_AVX2 | RK_CAN_AVX512, "", "avx512", "avx512 (the best there is)");
-  check(RK_CAN_AVX2 | RK_CAN_AVXVNNI, NULL, "avxvnni", "avxvnni (no AVX-512 VNNI)");
-  check(RK_CAN_AVX2, NULL, "avx2", "avx2 (no AVX-512 VNNI, no AVX-VNNI)");
+  check(ALL, NULL, "avx512bf16", "avx512bf16 (the best there is)");
+  check(ALL & ~RK_CAN_AVXVNNI, "", "avx512bf16", "avx512bf16 (the best there is)");
+  check(RK_CAN_AVX2 | RK_CAN_AVX512, "", "avx512", "avx512 (no AVX-512 BF16)");
+  check(ALL & ~RK_CAN_AVX512BF16, NULL, "avx512", "avx512 (no AVX-512 BF16)");
+  check(RK_CAN_AVX2 | RK_CAN_AVXVNNI, NULL, "avxvnni", "avxvnni (no AVX-512 BF16, no AVX-512 VNNI)");
+  check(RK_CAN_AVX2, NULL, "avx2", "avx2 (no AVX-512 BF16, no AVX-512 VNNI, no AVX-VNNI)");
+  // The dot product alone is not enough.
+  check(RK_CAN_AVX2 | RK_CAN_AVX512BF16, NULL, "avx2", "avx2 (no AVX-512 BF16, no AVX-512 VNNI, no AVX-VNNI)");
 }
 
 static void test_a_wish_is_granted_where_it_can(void **state) {
   (void)state;
+  check(ALL, "avx512bf16", "avx512bf16", "avx512bf16 (forced by ROUNDHOUSE_KERNELS)");
   check(ALL, "avx512", "avx512", "avx512 (forced by ROUNDHOUSE_KERNELS)");
   check(ALL, "avxvnni", "avxvnni", "avxvnni (forced by ROUNDHOUSE_KERNELS)");
   check(ALL, "avx2", "avx2", "avx2 (forced by ROUNDHOUSE_KERNELS)");
@@ -45,6 +50,8 @@ static void test_a_wish_is_granted_where_it_can(void **state) {
         "stock (ROUNDHOUSE_KERNELS=avxvnni needs AVX-VNNI; this processor runs: stock, portable, avx2)");
   check(RK_CAN_AVX2 | RK_CAN_AVXVNNI, "avx512", NULL,
         "stock (ROUNDHOUSE_KERNELS=avx512 needs AVX-512 VNNI; this processor runs: stock, portable, avx2, avxvnni)");
+  check(RK_CAN_AVX2 | RK_CAN_AVX512, "avx512bf16", NULL,
+        "stock (ROUNDHOUSE_KERNELS=avx512bf16 needs AVX-512 BF16; this processor runs: stock, portable, avx2, avx512)");
 }
 
 #endif
@@ -75,7 +82,7 @@ static void test_unknown_words(void **state) {
 // A reason that does not fit ends early, with its zero, and nothing is written behind it.
 static void test_short_reasons(void **state) {
   (void)state;
-  static const char *const wishes[] = {NULL, "stock", "portable", "avx2", "avx512", "no such set"};
+  static const char *const wishes[] = {NULL, "stock", "portable", "avx2", "avx512", "avx512bf16", "no such set"};
   for (size_t w = 0; w < sizeof wishes / sizeof wishes[0]; w++) {
     char whole[256];
     const rk_set *set = rk_choose_for(0, wishes[w], whole, sizeof whole);
@@ -125,6 +132,7 @@ static void test_abilities_as_the_compiler_sees_them(void **state) {
               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
               __builtin_cpu_supports("avx512vnni");
   assert_int_equal((abilities & RK_CAN_AVX512) != 0, wide);
+  assert_int_equal((abilities & RK_CAN_AVX512BF16) != 0, wide && __builtin_cpu_supports("avx512bf16"));
   bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   if (!avx2) assert_int_equal(abilities, 0);
 }

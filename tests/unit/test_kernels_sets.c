@@ -5,7 +5,7 @@
 #include "kernels_sets_fixture.h"
 
 // The real sets that run here, and the simulated ones.
-static tested sets[8];
+static tested sets[SETS_MOST + 3];
 static size_t set_count;
 
 static void find_sets(void) {
@@ -15,10 +15,19 @@ static void find_sets(void) {
 #ifdef RK_SIMULATED
   sets[set_count++] = (tested){"avxvnni simulated", &rk_set_avxvnnisim};
   sets[set_count++] = (tested){"avx512 simulated", &rk_set_avx512sim};
+  sets[set_count++] = (tested){"avx512bf16 simulated", &rk_set_avx512bf16sim};
 #endif
   print_message("sets:");
   for (size_t s = 0; s < set_count; s++) print_message(" %s,", sets[s].label);
   print_message(" of %zu formats\n", rk_set_portable.format_count);
+}
+
+// Is this, in set `s`, the very format that a set before it has?
+static bool is_repeated(size_t s, const rk_format *format) {
+  for (size_t i = 0; i < s; i++) {
+    if (rk_format_find(sets[i].set, (int)format->type) == format) return true;
+  }
+  return false;
 }
 
 static void test_all_sets_have_the_same_formats(void **state) {
@@ -31,10 +40,17 @@ static void test_all_sets_have_the_same_formats(void **state) {
       const rk_format *other = sets[s].set->formats[f];
       assert_int_equal(other->type, one->type);
       assert_string_equal(other->name, one->name);
-      assert_int_equal(other->activation, one->activation);
-      assert_int_equal(other->block, one->block);
-      assert_int_equal(other->block_bytes, one->block_bytes);
-      for (int columns = one->block; columns <= RK_CHUNK; columns += one->block) {
+      int blocks = 1;  // of one in the other's
+      if (rk_is_own(other)) {
+        assert_string_equal(sets[s].set->name, "avx512bf16");
+        assert_int_equal(one->type, RK_TYPE_BF16);
+        assert_int_equal(other->activation, RK_ABF16);
+        blocks = 2;
+      }
+      assert_non_null(sets[s].set->quantize[other->activation]);
+      assert_int_equal(other->block, blocks * one->block);
+      assert_int_equal(other->block_bytes, (size_t)blocks * one->block_bytes);
+      for (int columns = other->block; columns <= RK_CHUNK; columns += other->block) {
         assert_int_equal(other->chunk_bytes(columns), one->chunk_bytes(columns));
       }
     }
@@ -102,6 +118,50 @@ static void test_quantized_activations_are_the_same(void **state) {
   }
 }
 
+static uint32_t bits_of(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+// The distance from a number to the one that has these upper bits; an infinity stands where the next number would.
+static double distance(float x, uint32_t upper) {
+  double sign = upper & 0x8000 ? -1.0 : 1.0;
+  return fabs((double)x - ((upper & 0x7fff) == 0x7f80 ? sign * 0x1p128 : (double)rk_bfloat((uint16_t)upper)));
+}
+
+static void check_bfloat(const tested *one, float x, uint16_t got) {
+  uint32_t below = bits_of(x) >> 16;
+  bool up = isfinite(x) && (distance(x, below + 1) < distance(x, below) ||
+                            (distance(x, below + 1) == distance(x, below) && below % 2 == 1));
+  bool right = isnan(x) ? isnan(rk_bfloat(got)) && got >> 15 == below >> 15 : got == below + (up ? 1 : 0);
+  if (!right) fail_msg("%s: %a (%08x) is rounded to %04x", one->label, (double)x, bits_of(x), got);
+}
+
+// Every bfloat16, and what lies between it and the next.
+static void test_rounding_to_bfloats(void **state) {
+  (void)state;
+  static const uint32_t low[8] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xbfff, 0xffff, 0x4000};
+  for (size_t s = 0; s < set_count; s++) {
+    if (!sets[s].set->quantize[RK_ABF16]) continue;
+    for (uint32_t upper = 0; upper < 65536; upper++) {
+      float *x = malloc(sizeof low);  // exactly so many: reading on is found
+      assert_non_null(x);
+      int columns = 2 * (1 + (int)(upper % 4));
+      for (int i = 0; i < columns; i++) {
+        uint32_t bits = upper << 16 | low[(upper / 4 + (uint32_t)i) % 8];
+        memcpy(&x[8 - columns + i], &bits, sizeof bits);
+      }
+      rk_abf16 out;
+      memset(&out, 0x5a, sizeof out);
+      sets[s].set->quantize[RK_ABF16](x + 8 - columns, columns, &out);
+      for (int i = 0; i < columns; i++) check_bfloat(&sets[s], x[8 - columns + i], out.x[i]);
+      for (int i = columns; i < RK_CHUNK; i++) assert_int_equal(out.x[i], 0);
+      free(x);
+    }
+  }
+}
+
 // Rounds to the nearest integer, the even one of two, and the largest becomes 127.
 static void test_portable_rounds_as_it_says(void **state) {
   (void)state;
@@ -148,6 +208,7 @@ static void compare_halves(const tested *one, unsigned first) {
 static void test_all_numbers_of_half_precision(void **state) {
   (void)state;
   for (size_t s = 0; s < set_count; s++) {
+    if (is_repeated(s, rk_format_find(sets[s].set, RK_TYPE_F16))) continue;
     for (unsigned first = 0; first < 65536; first += RK_ROWS * RK_CHUNK) compare_halves(&sets[s], first);
   }
 }
@@ -157,27 +218,55 @@ static void test_packed_weights_are_the_same(void **state) {
   for (size_t f = 0; f < rk_set_portable.format_count; f++) {
     const rk_format *format = rk_set_portable.formats[f];
     for (uint64_t seed = 1; seed <= 6; seed++) {
-      rk_case one = rk_case_new(format, seed, RK_WEIGHTS_ANY);
-      for (size_t s = 1; s < set_count; s++) rk_compare_packed(&one, format, sets[s].set->formats[f], sets[s].label);
-      rk_case_free(&one);
+      for (size_t s = 1; s < set_count; s++) {
+        const rk_format *other = sets[s].set->formats[f];
+        if (is_repeated(s, other)) continue;
+        rk_case one = rk_case_new(other, seed, RK_WEIGHTS_ANY);
+        rk_compare_packed(&one, format, other, sets[s].label);
+        rk_case_free(&one);
+      }
     }
   }
+}
+
+// The sets that keep format `f` as portable does, and each that does not for itself.
+static double compare_products(size_t f, uint64_t seed, rk_weights weights) {
+  double worst = 0.0;
+  rk_case one = rk_case_new(rk_set_portable.formats[f], seed, weights);
+  rk_case_reference(&one, &rk_set_portable);
+  for (size_t s = 0; s < set_count; s++) {
+    const rk_format *format = sets[s].set->formats[f];
+    if (is_repeated(s, format) || rk_is_own(format)) continue;
+    worst = fmax(worst, rk_compare_product(&one, sets[s].set, f, sets[s].label));
+  }
+  rk_case_free(&one);
+  return worst;
+}
+
+static double compare_own_products(size_t f, uint64_t seed, rk_weights weights) {
+  double worst = 0.0;
+  for (size_t s = 0; s < set_count; s++) {
+    const rk_format *format = sets[s].set->formats[f];
+    if (is_repeated(s, format) || !rk_is_own(format)) continue;
+    rk_case one = rk_case_new(format, seed, weights);
+    rk_case_reference(&one, sets[s].set);
+    worst = fmax(worst, rk_compare_product(&one, sets[s].set, f, sets[s].label));
+    rk_case_free(&one);
+  }
+  return worst;
 }
 
 static void products(rk_weights weights, uint64_t seeds) {
   for (size_t f = 0; f < rk_set_portable.format_count; f++) {
     double worst = 0.0;
+    double own = 0.0;
     for (uint64_t seed = 1; seed <= seeds; seed++) {
-      rk_case one = rk_case_new(rk_set_portable.formats[f], seed, weights);
-      rk_case_reference(&one);
-      for (size_t s = 0; s < set_count; s++) {
-        double error = rk_compare_product(&one, sets[s].set, f, sets[s].label);
-        worst = error > worst ? error : worst;
-      }
-      rk_case_free(&one);
+      worst = fmax(worst, compare_products(f, seed, weights));
+      own = fmax(own, compare_own_products(f, seed, weights));
     }
     print_message("%-5s largest difference: %.2f roundings of the sum of magnitudes\n",
                   rk_set_portable.formats[f]->name, worst);
+    if (own > 0.0) print_message("      of sets with activations of their own: %.2f\n", own);
   }
 }
 
@@ -197,19 +286,27 @@ static void test_hostile_weights(void **state) {
   (void)state;
   for (size_t f = 0; f < rk_set_portable.format_count; f++) {
     for (uint64_t seed = 1; seed <= 6; seed++) {
-      rk_case one = rk_case_new(rk_set_portable.formats[f], seed, RK_WEIGHTS_HOSTILE);
-      for (size_t s = 0; s < set_count; s++) rk_run_product(&one, sets[s].set, f);
-      rk_case_free(&one);
+      for (size_t s = 0; s < set_count; s++) {
+        if (is_repeated(s, sets[s].set->formats[f])) continue;
+        rk_case one = rk_case_new(sets[s].set->formats[f], seed, RK_WEIGHTS_HOSTILE);
+        rk_run_product(&one, sets[s].set, f);
+        rk_case_free(&one);
+      }
     }
   }
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_all_sets_have_the_same_formats),     cmocka_unit_test(test_portable_rounds_as_it_says),
-      cmocka_unit_test(test_quantized_activations_are_the_same), cmocka_unit_test(test_all_numbers_of_half_precision),
-      cmocka_unit_test(test_packed_weights_are_the_same),        cmocka_unit_test(test_products_are_the_same),
-      cmocka_unit_test(test_products_of_the_largest_numbers),    cmocka_unit_test(test_hostile_weights),
+      cmocka_unit_test(test_all_sets_have_the_same_formats),
+      cmocka_unit_test(test_portable_rounds_as_it_says),
+      cmocka_unit_test(test_quantized_activations_are_the_same),
+      cmocka_unit_test(test_all_numbers_of_half_precision),
+      cmocka_unit_test(test_packed_weights_are_the_same),
+      cmocka_unit_test(test_products_are_the_same),
+      cmocka_unit_test(test_products_of_the_largest_numbers),
+      cmocka_unit_test(test_hostile_weights),
+      cmocka_unit_test(test_rounding_to_bfloats),
   };
   find_sets();
   return cmocka_run_group_tests(tests, NULL, NULL);
