@@ -131,6 +131,10 @@ RK_INLINE void rk_open_chunk256(const rk_traits256 traits, const rk_parts256 *pa
   for (int s = 0; s < traits.scales; s++) out->scale[s] = rk_row_scales(parts->scales + s * RK_ROWS);
 }
 
+RK_INLINE size_t rk_chunk_bytes256(const rk_traits256 traits, int columns) {
+  return (size_t)(columns / RK_CHUNK) * RK_ROWS * traits.block_bytes;
+}
+
 // The products of one chunk with `count` activations, as integers; from `open` if there is one.
 RK_INLINE void rk_dots256(const rk_traits256 traits, const rk_parts256 *parts, const rk_open256 *open, const rk_a256 *a,
                           const int count, rk_ints *sum) {
@@ -138,6 +142,8 @@ RK_INLINE void rk_dots256(const rk_traits256 traits, const rk_parts256 *parts, c
   for (int t = 0; t < count; t++) sum[t] = rk_ints_zero();
   RK_KEEP_LOOP
   for (int b = 0; b < RK_BLOCKS; b++) {
+    const size_t share = rk_chunk_bytes256(traits, RK_CHUNK) / RK_BLOCKS;
+    if (!open) rk_ask_ahead(parts->q + (size_t)b * share, share);
     RK_UNROLL_BLOCK
     for (int run = 0; run < traits.runs; run++) {
       const int nth = b * traits.runs + run;
@@ -197,10 +203,6 @@ RK_INLINE void rk_tiles256(const rk_traits256 traits, const rk_parts256 *parts, 
   }
 }
 
-RK_INLINE size_t rk_chunk_bytes256(const rk_traits256 traits, int columns) {
-  return (size_t)(columns / RK_CHUNK) * RK_ROWS * traits.block_bytes;
-}
-
 RK_INLINE void rk_multiply256(const rk_traits256 traits, const uint8_t *panel, int64_t columns, const void *activations,
                               int64_t stride, int tokens, float (*sums)[RK_ROWS]) {
   const size_t chunk_bytes = rk_chunk_bytes256(traits, RK_CHUNK);
@@ -209,11 +211,11 @@ RK_INLINE void rk_multiply256(const rk_traits256 traits, const uint8_t *panel, i
   memset(sums, 0, (size_t)tokens * sizeof *sums);
   for (int64_t c = 0; c * RK_CHUNK < columns; c++, panel += chunk_bytes) {
     const rk_a256 *a = (const rk_a256 *)activations + c * stride;
-    rk_ask_ahead(panel, chunk_bytes);
     rk_parts256_of(traits, panel, &parts);
     if (RK_DIRECT_TOKENS256 > 0 && tokens <= RK_DIRECT_TOKENS256) {
       rk_tiles256(traits, &parts, NULL, a, tokens, sums);
     } else {
+      rk_ask_ahead(panel, chunk_bytes);
       rk_open_chunk256(traits, &parts, &open);
       rk_tiles256(traits, &parts, &open, a, tokens, sums);
     }

@@ -137,6 +137,8 @@ RK_INLINE void rk_tile32(const rk_traits32 traits, const rk_parts32 *parts, cons
   RK_KEEP_LOOP
   for (int b = 0; b < blocks; b++) {
     rk_ints dots[RK_TILE];
+    if (!open)
+      rk_ask_ahead(parts->q + (size_t)b * rk_chunk_bytes32(traits, RK_BLOCK), rk_chunk_bytes32(traits, RK_BLOCK));
     rk_block32(traits, parts, open, b, a, count, dots);
     RK_FENCE;
     rk_floats scale = open ? rk_floats_load(open->scale[b]) : rk_halves_load(parts->scale[b]);
@@ -175,10 +177,10 @@ RK_INLINE void rk_multiply32(const rk_traits32 traits, const uint8_t *panel, int
     int wide = rk_chunk_columns(columns, c);
     const rk_parts32 parts = rk_parts_of(traits, panel, wide);
     const rk_a32 *a = (const rk_a32 *)activations + c * stride;
-    rk_ask_ahead(panel, rk_chunk_bytes32(traits, wide));
     if (tokens <= RK_DIRECT_TOKENS(traits.bits)) {
       rk_tiles32(traits, &parts, NULL, wide / RK_BLOCK, a, tokens, sums);
     } else {
+      rk_ask_ahead(panel, rk_chunk_bytes32(traits, wide));
       rk_open_chunk32(traits, &parts, wide, &open);
       rk_tiles32(traits, &parts, &open, wide / RK_BLOCK, a, tokens, sums);
     }

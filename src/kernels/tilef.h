@@ -54,6 +54,7 @@ RK_INLINE void rk_runs(const rk_traitsf traits, const uint8_t *chunk, const rk_o
   RK_KEEP_LOOP
   for (int c = from; c < from + columns; c++) {
     for (int r = 0; r < runs; r++) {
+      if (!open) rk_ask_ahead(chunk + (size_t)(c + r * RK_RUN) * RK_ROWS * traits.bytes, RK_ROWS * traits.bytes);
       rk_floats w = rk_column(traits, chunk, open, c + r * RK_RUN);
       for (int t = 0; t < count; t++) sum[r * count + t] = rk_fma1(w, a[t].x[c + r * RK_RUN], sum[r * count + t]);
     }
@@ -107,10 +108,10 @@ RK_INLINE void rk_multiplyf(const rk_traitsf traits, const uint8_t *panel, int64
   for (int64_t c = 0; c * RK_CHUNK < columns; c++) {
     int wide = rk_chunk_columns(columns, c);
     const rk_af32 *a = (const rk_af32 *)activations + c * stride;
-    rk_ask_ahead(panel, (size_t)wide * RK_ROWS * traits.bytes);
     if (direct) {
       rk_tilesf(traits, panel, NULL, wide, a, tokens, sums);
     } else {
+      rk_ask_ahead(panel, (size_t)wide * RK_ROWS * traits.bytes);
       for (int i = 0; i < wide; i++) rk_floats_store(open.w[i], rk_column(traits, panel, NULL, i));
       rk_tilesf(traits, panel, &open, wide, a, tokens, sums);
     }
