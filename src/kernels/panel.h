@@ -11,18 +11,18 @@
 // The format of a set for a weight type, or NULL.
 const rk_format *rk_format_find(const rk_set *set, int type);
 
-// Columns of the chunk at `index`, as packed: a format that pads has more than the matrix.
+// Bytes of a packed panel, and of a packed matrix.
 size_t rk_panel_bytes(const rk_format *format, int64_t columns);
 size_t rk_matrix_bytes(const rk_format *format, int64_t rows, int64_t columns);
 
-// Matrices that follow each other in the file's form.
+// Matrices of one shape that follow each other at `data` in the file's form; the memory is the caller's.
 typedef struct rk_stored {
   const rk_format *format;
   int64_t rows, columns, matrices;
   const uint8_t *data;
 } rk_stored;
 
-// Panels of all matrices together, and where the rows of panel `index` begin, as a distance from `data`; at index = panels: the end.
+// Panels of all matrices together, and where the rows of one begin, in bytes from `data`; of the one after the last: the end.
 int64_t rk_stored_panels(const rk_stored *stored);
 size_t rk_stored_at(const rk_stored *stored, int64_t index);
 
