@@ -29,7 +29,7 @@ def per_product(program, side, kind, tokens):
 
 def instructions(setup):
     program = setup.build / "bench" / "kernels"
-    subprocess.run(["cmake", "--build", setup.build, "--target", "bench_kernels"], check=True, capture_output=True)
+    subprocess.run(["cmake", "--build", setup.build, "--target", "bench_kernels"], check=True, stdout=subprocess.DEVNULL)
     rows = []
     for kind in FORMATS[:2] if setup.quick else FORMATS:
         for tokens in TOKENS:

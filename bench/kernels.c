@@ -295,6 +295,8 @@ static bool measure_shape(const run_options *options, const bench_machine *machi
 
 static void only_compute(const run_options *options, enum ggml_type format, matrix_shape shape) {
   bool ours = strcmp(options->side, "ours") == 0;
+  if (!ours && strcmp(options->side, "upstream") != 0) bench_fail("--side is ours or upstream");
+  if (options->runs == 0) bench_fail("--side wants --runs too");
   bench_side side =
       ours ? bench_ours(format, shape.rows, shape.columns) : bench_upstream(format, shape.rows, shape.columns);
   if (!side.type) bench_fail("no kernel of ours takes this format");

@@ -205,7 +205,8 @@ def run_pytest(preset, suite, name, options):
     return count if status == 0 else count.blame(f"pytest ended with {status}")
 
 
-# Most tests wait for something; those of e2e compute, but with one core. Those marked `alone` (tests/conftest.py) run one by one.
+# Most tests wait for something. Those of e2e compute too, so fewer run side by side, and those marked `alone` (tests/conftest.py)
+# run one by one.
 SIDE_BY_SIDE = ("--dist", "loadfile", "--no-loadscope-reorder")
 
 

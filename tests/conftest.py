@@ -14,7 +14,7 @@ from harness.wait import SCALE
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "alone: uses all cores for long, or measures time: nothing may run beside it")
+    config.addinivalue_line("markers", "alone: of e2e; uses all cores for long, or measures time: nothing may run beside it")
     config.addinivalue_line("markers", "first: takes minutes of waiting; begins first, and all others run beside it")
 
 

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define RK_ROWS 16    // rows of a panel
-#define RK_CHUNK 256  // columns of a chunk; only a panel's last one may have fewer, a multiple of RK_BLOCK
+#define RK_CHUNK 256  // columns of a chunk; only a panel's last one may have fewer, whole blocks of the format
 #define RK_BLOCK 32   // columns that share a scale of activations in rk_a32
 #define RK_GROUP 4    // columns of a group: what one lane of a dot-product instruction adds up
 #define RK_GROUPS (RK_CHUNK / RK_GROUP)

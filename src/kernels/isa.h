@@ -14,6 +14,8 @@
 #ifndef RK_INLINE  // a build that values its own time above the kernels' may say otherwise
 #define RK_INLINE static inline __attribute__((always_inline))
 #endif
+// Of a struct that is laid over a file's bytes, at whatever address they are.
+#define RK_AS_STORED __attribute__((packed, may_alias))
 // A loop to be kept as one: unrolled whole, the compiler would put off its additions and run out of registers.
 #define RK_KEEP_LOOP _Pragma("GCC unroll 1")
 // What stands after it is fetched after it: the compiler would keep sums in registers that the loop before needs.

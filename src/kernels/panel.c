@@ -9,14 +9,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-// Panels that a packing thread takes at a time: enough work to make the taking cheap.
-#define PANELS_AT_ONCE 4
+#define PANELS_AT_ONCE 4               // that a packing thread takes at most: enough work to make the taking cheap
+#define LEAST_BYTES ((size_t)1 << 18)  // fewer are not worth a second thread
 #define THREADS_MAX 16
 
 typedef struct packing {
   const rk_stored *stored;
   uint8_t *out;
   int64_t end;
+  int64_t step;  // panels that a thread takes at a time
   _Atomic int64_t next;
 } packing;
 
@@ -83,9 +84,9 @@ static void populate(const packing *work, int64_t begin, int64_t end) {
 static void *pack_some(void *context) {
   packing *work = context;
   for (;;) {
-    int64_t begin = atomic_fetch_add(&work->next, PANELS_AT_ONCE);
+    int64_t begin = atomic_fetch_add(&work->next, work->step);
     if (begin >= work->end) return NULL;
-    int64_t end = begin + PANELS_AT_ONCE < work->end ? begin + PANELS_AT_ONCE : work->end;
+    int64_t end = begin + work->step < work->end ? begin + work->step : work->end;
     populate(work, begin, end);
     for (int64_t panel = begin; panel < end; panel++) pack_panel(work->stored, panel, work->out);
   }
@@ -95,7 +96,11 @@ void rk_pack(const rk_stored *stored, int64_t first, int64_t count, uint8_t *out
   packing work = {.stored = stored, .out = out, .end = first + count, .next = first};
   pthread_t others[THREADS_MAX];
   int started = 0;
-  int wanted = count < 4 * PANELS_AT_ONCE ? 1 : threads;
+  size_t bytes = (size_t)count * rk_panel_bytes(stored->format, stored->columns);
+  int wanted = bytes < LEAST_BYTES ? 1 : threads;
+  work.step = count / (4 * (int64_t)threads);  // a few turns each, so that all are done at the same time
+  if (work.step < 1) work.step = 1;
+  if (work.step > PANELS_AT_ONCE) work.step = PANELS_AT_ONCE;
   while (started + 1 < wanted && started < THREADS_MAX) {
     if (pthread_create(&others[started], NULL, pack_some, &work) != 0) break;
     started++;

@@ -54,7 +54,8 @@ RK_INLINE void rk_runs(const rk_traitsf traits, const uint8_t *chunk, const rk_o
   RK_KEEP_LOOP
   for (int c = from; c < from + columns; c++) {
     for (int r = 0; r < runs; r++) {
-      if (!open) rk_ask_ahead(chunk + (size_t)(c + r * RK_RUN) * RK_ROWS * traits.bytes, RK_ROWS * traits.bytes);
+      size_t at = (size_t)(c + r * RK_RUN) * RK_ROWS * traits.bytes;
+      if (!open && at % 64 == 0) rk_ask_ahead(chunk + at, 64);
       rk_floats w = rk_column(traits, chunk, open, c + r * RK_RUN);
       for (int t = 0; t < count; t++) sum[r * count + t] = rk_fma1(w, a[t].x[c + r * RK_RUN], sum[r * count + t]);
     }

@@ -276,6 +276,7 @@ class Load:
             thread.join(scaled(60))
 
 
+@pytest.mark.alone
 def test_redis_dies_under_load(pair, redis):
     limit = {"requests_per_minute": 1000000}
     servers = pair(cache="on", key=limit, models={"fake": "fake:slots=4"}, redis_timeout="5ms")
@@ -334,6 +335,7 @@ def redis_lines(server):
     return [line for line in server.log() if "edis" in line["message"] and line["level"] in ("warn", "error")]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("trouble", ["away", "password", "silent", "no-host"])
 def test_started_without_it(daemon, tmp_path, trouble):
     url = f"redis://:hunter2-secret@127.0.0.1:{free_port()}"

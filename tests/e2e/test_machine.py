@@ -5,6 +5,8 @@ import re
 import subprocess
 import time
 
+import pytest
+
 from harness.daemon import ROUNDHOUSE, clean_environment
 from harness.procs import rss_bytes
 from harness.wait import SCALE, scaled
@@ -34,6 +36,7 @@ def test_second_daemon_on_the_same_port(daemon, tmp_path):
     assert server.chat("hi").status == 200
 
 
+@pytest.mark.alone
 def test_daemon_starts_fast_and_small(daemon):
     began = time.monotonic()
     server = daemon(preload=False)

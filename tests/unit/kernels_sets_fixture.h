@@ -292,7 +292,8 @@ static inline rk_sums *rk_product(const rk_case *one, const rk_set *set, size_t 
 
 static inline void rk_run_product(const rk_case *one, const rk_set *set, size_t f) { free(rk_product(one, set, f)); }
 
-// Compares with the reference, and with portable where it rounds activations alike; returns the largest difference in roundings (2^-24) of the sum of magnitudes.
+// Compares with the reference, and with portable where it rounds activations alike; returns the largest difference in
+// roundings (2^-24) of the sum of magnitudes.
 static inline double rk_compare_product(const rk_case *one, const rk_set *set, size_t f, const char *label) {
   double worst = 0.0;
   rk_sums *sums = rk_product(one, set, f);

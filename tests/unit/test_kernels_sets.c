@@ -142,10 +142,12 @@ static void check_bfloat(const tested *one, float x, uint16_t got) {
 static void test_rounding_to_bfloats(void **state) {
   (void)state;
   static const uint32_t low[8] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xbfff, 0xffff, 0x4000};
+  size_t tested_sets = 0;
   for (size_t s = 0; s < set_count; s++) {
     if (!sets[s].set->quantize[RK_ABF16]) continue;
+    tested_sets++;
     for (uint32_t upper = 0; upper < 65536; upper++) {
-      float *x = malloc(sizeof low);  // exactly so many: reading on is found
+      float *x = malloc(sizeof low);
       assert_non_null(x);
       int columns = 2 * (1 + (int)(upper % 4));
       for (int i = 0; i < columns; i++) {
@@ -160,6 +162,7 @@ static void test_rounding_to_bfloats(void **state) {
       free(x);
     }
   }
+  if (tested_sets == 0) skip();  // neither this processor nor a simulation has such a set
 }
 
 // Rounds to the nearest integer, the even one of two, and the largest becomes 127.

@@ -4,7 +4,7 @@
 // Data owned: none. Threads: pure functions.
 #include "kernels/pack32.h"
 
-typedef struct block {
+typedef struct RK_AS_STORED block {
   uint16_t scale;
   uint16_t minimum;
   uint8_t q[16];  // low nibbles: weights 0-15; high: 16-31

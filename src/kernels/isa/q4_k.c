@@ -6,7 +6,7 @@
 // Data owned: none. Threads: pure functions.
 #include "kernels/pack256.h"
 
-typedef struct block {
+typedef struct RK_AS_STORED block {
   uint16_t d;
   uint16_t dmin;
   uint8_t sixes[RK_SIXES_FILE_BYTES];

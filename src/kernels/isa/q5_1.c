@@ -4,7 +4,7 @@
 // Data owned: none. Threads: pure functions.
 #include "kernels/pack32.h"
 
-typedef struct block {
+typedef struct RK_AS_STORED block {
   uint16_t scale;
   uint16_t minimum;
   uint8_t fifths[4];  // the highest bit of each weight

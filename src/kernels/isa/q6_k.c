@@ -6,7 +6,7 @@
 // Data owned: none. Threads: pure functions.
 #include "kernels/pack256.h"
 
-typedef struct block {
+typedef struct RK_AS_STORED block {
   uint8_t q[128];    // of 128 weights: low nibbles 0-63, high 64-127
   uint8_t high[64];  // of 128 weights in 32 bytes: bits 2 * k and 2 * k + 1 belong to weight 32 * k + i
   int8_t scales[16];

@@ -4,7 +4,7 @@
 // Data owned: none. Threads: pure functions.
 #include "kernels/pack32.h"
 
-typedef struct block {
+typedef struct RK_AS_STORED block {
   uint16_t scale;
   int8_t q[32];
 } block;

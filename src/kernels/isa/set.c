@@ -7,10 +7,7 @@
 #include "kernels/formats.h"
 #include "kernels/isa.h"
 
-static const rk_format *const formats[] = {
-    &RK_NAME(rk_q4_0), &RK_NAME(rk_q4_1), &RK_NAME(rk_q5_0), &RK_NAME(rk_q5_1), &RK_NAME(rk_q8_0), &RK_NAME(rk_f16),
-    &RK_NAME(rk_bf16), &RK_NAME(rk_f32),  &RK_NAME(rk_q4_k), &RK_NAME(rk_q5_k), &RK_NAME(rk_q6_k),
-};
+static const rk_format *const formats[] = {RK_ALL_FORMATS(RK_NAME(rk_bf16))};
 
 const rk_set RK_NAME(rk_set) = {
     .name = RK_ISA_NAME,

@@ -84,7 +84,9 @@ RK_INLINE void add_runs(const uint8_t *chunk, int from, int columns, const int r
   for (int c = from; c < from + columns; c += PAIR) {
     for (int r = 0; r < runs; r++) {
       int column = c + r * RUN;
-      rk_bytes w = rk_loadu(chunk + (size_t)column * RK_ROWS * sizeof(uint16_t));  // as many pairs stand before it
+      const uint8_t *at = chunk + (size_t)column * RK_ROWS * sizeof(uint16_t);  // as many pairs stand before it
+      rk_ask_ahead(at, sizeof(rk_bytes));
+      rk_bytes w = rk_loadu(at);
       for (int t = 0; t < count; t++) sum[r * count + t] = dot(sum[r * count + t], w, a[t].x + column);
     }
   }
@@ -125,7 +127,6 @@ static void multiply(const uint8_t *panel, int64_t columns, const void *activati
   memset(sums, 0, (size_t)tokens * sizeof *sums);
   for (int64_t c = 0; c * RK_CHUNK < columns; c++) {
     int wide = rk_chunk_columns(columns, c);
-    rk_ask_ahead(panel, chunk_bytes(wide));
     tiles(panel, wide, (const rk_abf16 *)activations + c * stride, tokens, sums);
     panel += chunk_bytes(wide);
   }
@@ -143,19 +144,7 @@ static const rk_format bf16 = {
     .multiply = multiply,
 };
 
-static const rk_format *const formats[] = {
-    &RK_NAME(rk_q4_0),
-    &RK_NAME(rk_q4_1),
-    &RK_NAME(rk_q5_0),
-    &RK_NAME(rk_q5_1),
-    &RK_NAME(rk_q8_0),
-    &RK_NAME(rk_f16),
-    &bf16,
-    &RK_NAME(rk_f32),
-    &RK_NAME(rk_q4_k),
-    &RK_NAME(rk_q5_k),
-    &RK_NAME(rk_q6_k),
-};
+static const rk_format *const formats[] = {RK_ALL_FORMATS(bf16)};
 
 const rk_set RK_PASTE(rk_set, RK_SUFFIX_BF16) = {
     .name = "avx512bf16",
