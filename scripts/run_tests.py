@@ -53,8 +53,12 @@ class Count:
         self.skipped = skipped
         self.notes = list(notes)
 
-    def fields(self):
-        return self.passed, self.failed, self.skipped, self.notes
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        self.notes += other.notes
+        return self
 
     def blame(self, note):
         """Something outside the single tests went wrong: one more failure, unless it is explained by one counted."""
@@ -161,11 +165,7 @@ def run_unit(preset):
         return Count().blame(f"ctest ended with {status} and no report")
     total = Count()
     for case in cases:
-        count = count_cmocka(case)
-        total.passed += count.passed
-        total.failed += count.failed
-        total.skipped += count.skipped
-        total.notes += count.notes
+        total.add(count_cmocka(case))
     return total if status == 0 else total.blame(f"ctest ended with {status}")
 
 
@@ -213,9 +213,8 @@ SIDE_BY_SIDE = ("--dist", "loadfile", "--no-loadscope-reorder")
 def run_suite(preset, suite):
     if suite != "e2e":
         return run_pytest(preset, suite, suite, ("-n", "3", *SIDE_BY_SIDE))
-    total = run_pytest(preset, suite, suite, ("-n", "2", *SIDE_BY_SIDE, "-m", "not alone"))
-    alone = run_pytest(preset, suite, f"{suite}-alone", ("-m", "alone"))
-    return Count(*(a + b for a, b in zip(total.fields(), alone.fields(), strict=True)))
+    together = run_pytest(preset, suite, suite, ("-n", "2", *SIDE_BY_SIDE, "-m", "not alone"))
+    return together.add(run_pytest(preset, suite, f"{suite}-alone", ("-m", "alone")))
 
 
 def steps_of(preset, suites):
