@@ -138,22 +138,26 @@ RK_INLINE void rk_pack_columns(const rk_traitsf traits, const uint8_t *rows, siz
   }
 }
 
+// `bytes` of each row from column c on; rows that are missing stay as they are in `out`.
+RK_INLINE void rk_take_columns(const rk_traitsf traits, const void *const rows[RK_ROWS], int c, size_t bytes,
+                               uint8_t out[RK_ROWS][16]) {
+  for (int r = 0; r < RK_ROWS; r++) {
+    if (rows[r]) memcpy(out[r], (const uint8_t *)rows[r] + (size_t)c * traits.bytes, bytes);
+  }
+}
+
 RK_INLINE void rk_packf(const rk_traitsf traits, const void *const rows[RK_ROWS], int columns, uint8_t *out) {
   const int side = (int)(16 / traits.bytes);
   uint8_t some[RK_ROWS][16] = {{0}};
   uint8_t packed[16 * RK_ROWS];
   int c = 0;
   for (; c + side <= columns; c += side, out += sizeof packed) {
-    for (int r = 0; r < RK_ROWS; r++) {
-      if (rows[r]) memcpy(some[r], (const uint8_t *)rows[r] + (size_t)c * traits.bytes, sizeof some[r]);
-    }
+    rk_take_columns(traits, rows, c, sizeof some[0], some);
     rk_pack_columns(traits, some[0], sizeof some[0], out);
   }
   if (c == columns) return;
   size_t rest = (size_t)(columns - c) * traits.bytes;
-  for (int r = 0; r < RK_ROWS; r++) {
-    if (rows[r]) memcpy(some[r], (const uint8_t *)rows[r] + (size_t)c * traits.bytes, rest);
-  }
+  rk_take_columns(traits, rows, c, rest, some);
   rk_pack_columns(traits, some[0], sizeof some[0], packed);
   memcpy(out, packed, rest * RK_ROWS);
 }
